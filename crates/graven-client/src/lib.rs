@@ -1,0 +1,1 @@
+//! Typed client that hands out verified values only.

@@ -1,0 +1,1 @@
+//! Rebuildable followers of a log: the leaf-hash index.

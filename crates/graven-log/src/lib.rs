@@ -1,0 +1,1 @@
+//! The engine: commit, integrate, verify-then-sign, publish, seal, recover.

@@ -1,0 +1,1 @@
+//! RFC 6962 Merkle trees: hashes, tiles and proofs, with no I/O.

@@ -1,0 +1,1 @@
+//! Signed notes, checkpoints, cosignatures, policies and proof bundles, with no I/O.

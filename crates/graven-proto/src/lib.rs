@@ -1,0 +1,1 @@
+//! Generated messages and services of graven.v1 and their conversions.

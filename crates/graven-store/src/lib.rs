@@ -1,0 +1,1 @@
+//! Storage contracts and drivers: the file seam, the journal, write-once objects.
