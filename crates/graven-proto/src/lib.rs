@@ -7,11 +7,13 @@
 //! - [`Refusal`]: how a service says no, in a form that a program can act on. The server builds it,
 //!   the client reads it back.
 //! - [`limits`]: the bounds that both sides keep.
+//! - [`convert`]: from messages to the types of `graven-merkle` and back.
 //! - [`FILE_DESCRIPTOR_SET`]: the same definitions for gRPC reflection.
 //!
 //! Nothing here opens a socket, and nothing here verifies: what a message says is a claim until
 //! `graven-merkle` and `graven-note` have checked it.
 
+pub mod convert;
 pub mod limits;
 mod reason;
 mod refusal;
@@ -26,3 +28,57 @@ pub mod v1 {
 
 /// The compiled definitions with everything they import: a serialized `google.protobuf.FileDescriptorSet`.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/graven.v1.bin"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    const LOG_SERVICE: &str = include_str!("../../../proto/graven/v1/log_service.proto");
+
+    fn methods() -> Vec<String> {
+        let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let services = set.file.into_iter().flat_map(|file| file.service);
+        services.flat_map(|service| service.method).map(|method| method.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_descriptors_hold_the_services_and_what_they_import() {
+        let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        assert!(set.file.iter().any(|file| file.name() == "google/protobuf/timestamp.proto"));
+        assert_eq!(methods().len(), 14);
+    }
+
+    #[test]
+    fn no_method_changes_or_removes_what_was_written() {
+        for method in methods() {
+            let verbs = ["Delete", "Update", "Remove", "Replace", "Set", "Truncate", "Rollback"];
+            assert!(
+                !verbs.iter().any(|verb| method.starts_with(verb)),
+                "a log only grows, but there is {method}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_definitions_state_the_limits_that_the_code_keeps() {
+        let text = LOG_SERVICE.replace("// ", "").replace('\n', " ").replace(',', "");
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for stated in [
+            format!("The entry: 1 to {} bytes", limits::MAX_ENTRY_BYTES),
+            format!("1 to {} entries of 1 to {} bytes", limits::MAX_BATCH_ENTRIES, limits::MAX_ENTRY_BYTES),
+            format!("together at most {} MiB", limits::MAX_BATCH_BYTES >> 20),
+            format!("1 to {} visible ASCII bytes", limits::MAX_IDEMPOTENCY_KEY_BYTES),
+            format!("1 to {} indices", limits::MAX_PROOF_INDICES),
+            format!("How many entries: 1 to {}", limits::MAX_RANGE_ENTRIES),
+            format!(
+                "at most {} entries or {} MiB",
+                limits::STREAM_WINDOW_ENTRIES,
+                limits::STREAM_WINDOW_BYTES >> 20
+            ),
+        ] {
+            assert!(text.contains(&stated), "log_service.proto does not say: {stated}");
+        }
+    }
+}

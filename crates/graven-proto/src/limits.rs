@@ -1,6 +1,6 @@
 //! The bounds of `graven.v1`: what a server refuses to exceed and a client need not try.
 //!
-//! The `.proto` comments state the same numbers; a test compares them.
+//! `log_service.proto` states those of `LogService`; a test compares the two.
 
 /// The largest entry. Entry bundles prefix each entry with its length in 16 bits (C2SP tlog-tiles).
 pub const MAX_ENTRY_BYTES: usize = 65_535;
@@ -15,8 +15,9 @@ pub const MAX_BATCH_BYTES: usize = 2 << 20;
 /// The longest idempotency key: room for two UUIDs and a prefix; each key of the window is in memory.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 128;
 
-/// The most indices of one multi-entry proof. Its cost grows with the square of their number.
-pub const MAX_PROOF_INDICES: usize = 1_024;
+/// The most indices of one multi-entry proof. Verifying it takes time that grows with the
+/// square of their number.
+pub const MAX_PROOF_INDICES: usize = graven_merkle::MAX_MULTI_INDICES;
 
 /// The most entries of one `GetEntries` range: 256 full entry bundles.
 pub const MAX_RANGE_ENTRIES: u64 = 65_536;
