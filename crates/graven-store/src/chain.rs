@@ -1,0 +1,191 @@
+//! A small append-only file of records, each durable when [`ChainFile::append`] returns: the signer's memory.
+//!
+//! ```text
+//! record, one after the other from byte 0; numbers big-endian
+//!   0   4  "GCHN"
+//!   4   4  length of the payload in bytes, at most 1 MiB
+//!   8  32  digest of the previous record (zero before the first)
+//!  40   …  payload
+//!   …  32  digest: SHA-256 of everything before it in this record
+//! ```
+//!
+//! The last record may be torn by a crash and is then cut off: its append never returned. A record that does not hold
+//! with a whole one anywhere behind it is damage, and refused.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::fs::{File, Fs, Mode, Open};
+
+const MAGIC: &[u8; 4] = b"GCHN";
+const HEADER_BYTES: usize = 40;
+const DIGEST_BYTES: usize = 32;
+/// Longest payload.
+pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
+/// Longest file that is opened: rotation keeps real ones far below.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// Why a chain file does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// Storage failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What storage said.
+        source: io::Error,
+    },
+    /// A record does not hold, and a later one does.
+    #[error("{path} is damaged at byte {offset}: restore the data directory from a copy")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the first bad record begins.
+        offset: usize,
+    },
+}
+
+/// The file, open at its end.
+pub struct ChainFile {
+    file: Arc<dyn File>,
+    end: u64,
+    previous: [u8; 32],
+}
+
+impl ChainFile {
+    /// Makes a new file that already holds `first`, durably and in one step.
+    pub fn create(fs: &dyn Fs, path: &Path, first: &[u8]) -> io::Result<Self> {
+        let (bytes, previous) = frame(first, [0; 32]);
+        fs.replace_durable(path, &bytes, Mode::Private)?;
+        Ok(Self { file: fs.open(path, Open::ReadWrite)?, end: bytes.len() as u64, previous })
+    }
+
+    /// Opens a file: itself, and its payloads in order.
+    pub fn open(fs: &dyn Fs, path: &Path) -> Result<(Self, Vec<Vec<u8>>), ChainError> {
+        let io = |source| ChainError::Io { path: path.to_owned(), source };
+        let bytes = fs.read(path, MAX_FILE_BYTES).map_err(io)?;
+        let (payloads, end, previous) = parse(&bytes);
+        if (end + 1..bytes.len()).any(|at| whole(&bytes[at..]).is_some()) {
+            return Err(ChainError::Damaged { path: path.to_owned(), offset: end });
+        }
+        let file = fs.open(path, Open::ReadWrite).map_err(io)?;
+        if end < bytes.len() {
+            // The torn tail goes, durably, before anything is put in its place.
+            file.set_len(end as u64).and_then(|()| file.sync_data()).map_err(io)?;
+        }
+        Ok((Self { file, end: end as u64, previous }, payloads))
+    }
+
+    /// The payloads of a file that somebody else may be writing, up to the last whole record.
+    pub fn peek(fs: &dyn Fs, path: &Path) -> io::Result<Vec<Vec<u8>>> {
+        Ok(parse(&fs.read(path, MAX_FILE_BYTES)?).0)
+    }
+
+    /// Adds a record and makes it durable. After an error the caller stops for good.
+    pub fn append(&mut self, payload: &[u8]) -> io::Result<()> {
+        let (bytes, digest) = frame(payload, self.previous);
+        self.file.write_all_at(&bytes, self.end)?;
+        self.file.sync_data()?;
+        self.end += bytes.len() as u64;
+        self.previous = digest;
+        Ok(())
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.end
+    }
+
+    /// Whether it has no record.
+    pub fn is_empty(&self) -> bool {
+        self.end == 0
+    }
+}
+
+fn frame(payload: &[u8], previous: [u8; 32]) -> (Vec<u8>, [u8; 32]) {
+    assert!(payload.len() <= MAX_PAYLOAD_BYTES, "the caller bounds payloads");
+    let len = u32::try_from(payload.len()).expect("MAX_PAYLOAD_BYTES fits 32 bits");
+    let mut bytes = [&MAGIC[..], &len.to_be_bytes(), &previous, payload].concat();
+    let digest: [u8; 32] = Sha256::digest(&bytes).into();
+    bytes.extend_from_slice(&digest);
+    (bytes, digest)
+}
+
+/// Payloads, the end of the last whole record, and its digest.
+fn parse(bytes: &[u8]) -> (Vec<Vec<u8>>, usize, [u8; 32]) {
+    let (mut payloads, mut end, mut previous) = (Vec::new(), 0, [0; 32]);
+    while let Some((payload, before, digest)) = whole(&bytes[end..]) {
+        if before != previous {
+            break;
+        }
+        end += HEADER_BYTES + payload.len() + DIGEST_BYTES;
+        previous = digest;
+        payloads.push(payload.to_vec());
+    }
+    (payloads, end, previous)
+}
+
+/// The record at the beginning of `bytes`: payload, digest of the one before, digest.
+fn whole(bytes: &[u8]) -> Option<(&[u8], [u8; 32], [u8; 32])> {
+    let header = bytes.get(..HEADER_BYTES).filter(|header| &header[..4] == MAGIC)?;
+    let len = usize::try_from(u32::from_be_bytes(header[4..8].try_into().ok()?)).ok()?;
+    let end = HEADER_BYTES + Some(len).filter(|len| *len <= MAX_PAYLOAD_BYTES)?;
+    let (record, digest) = (bytes.get(..end)?, bytes.get(end..end + DIGEST_BYTES)?);
+    let expected: [u8; 32] = Sha256::digest(record).into();
+    (digest == expected).then_some((&record[HEADER_BYTES..], header[8..40].try_into().ok()?, expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::{Seed, SimFs};
+
+    const PATH: &str = "/d/chain";
+
+    fn with_records(count: u8) -> SimFs {
+        let fs = SimFs::new();
+        fs.create_dir_all(Path::new("/d")).unwrap();
+        let mut chain = ChainFile::create(&fs, Path::new(PATH), &[0]).unwrap();
+        for n in 1..count {
+            chain.append(&vec![n; usize::from(n) * 100]).unwrap();
+        }
+        fs
+    }
+
+    #[test]
+    fn every_acknowledged_record_survives_every_crash() {
+        for seed in 0..200 {
+            let fs = with_records(3);
+            let (mut chain, _) = ChainFile::open(&fs, Path::new(PATH)).unwrap();
+            let file = chain.file.clone();
+            // A record is being written, not yet synced, when the power goes.
+            let (bytes, _) = frame(&[9; 3000], chain.previous);
+            file.write_all_at(&bytes, chain.end).unwrap();
+            fs.crash(&mut Seed(seed));
+            let (reopened, payloads) = ChainFile::open(&fs, Path::new(PATH)).unwrap();
+            assert!(payloads.len() == 3 || payloads.len() == 4);
+            chain = reopened;
+            chain.append(b"next").unwrap();
+            fs.crash(&mut Seed(seed + 1));
+            assert_eq!(ChainFile::open(&fs, Path::new(PATH)).unwrap().1.last().unwrap(), b"next");
+        }
+    }
+
+    #[test]
+    fn damage_before_the_last_record_is_refused() {
+        let len = with_records(4).snapshot()[Path::new(PATH)].len();
+        let last = HEADER_BYTES + 300 + DIGEST_BYTES;
+        for byte in 0..len - last {
+            let fs = with_records(4);
+            fs.flip_bit(Path::new(PATH), byte as u64 * 8).unwrap();
+            assert!(
+                matches!(ChainFile::open(&fs, Path::new(PATH)), Err(ChainError::Damaged { .. })),
+                "{byte}"
+            );
+        }
+    }
+}
