@@ -84,8 +84,8 @@ impl Policy {
         self.check(note, origin, &log_keys)
     }
 
-    /// Verifies a checkpoint note of a log that is known otherwise: the policy's own logs are left out of it,
-    /// its witnesses and its quorum count.
+    /// Verifies a checkpoint note of a log that is known otherwise: one of `log_keys` must have signed it, and the
+    /// policy's witnesses and quorum count. An invalid signature by a log of the policy still refuses it.
     pub fn verify_checkpoint_of(
         &self,
         note: &[u8],
