@@ -20,13 +20,13 @@ use std::{
 const DEFAULT: &str = "tests/vectors";
 
 /// The vectors folder to read.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let named = env::var_os("GRAVEN_VECTORS").filter(|value| !value.is_empty());
     workspace().join(named.map_or_else(|| PathBuf::from(DEFAULT), PathBuf::from))
 }
 
 /// Whether [`root`] is our own copy, whose case counts are asserted.
-pub fn is_default() -> bool {
+pub(crate) fn is_default() -> bool {
     fn real(path: &Path) -> Option<PathBuf> {
         path.canonicalize().ok()
     }
@@ -34,14 +34,16 @@ pub fn is_default() -> bool {
 }
 
 /// Every `*.json` directly inside the sub-folder `sub`, by name: (name without `.json`, content).
-pub fn json_files(sub: &str) -> Vec<(String, Value)> {
+pub(crate) fn json_files(sub: &str) -> Vec<(String, Value)> {
     let folder = root().join(sub);
     let mut files: Vec<_> = paths_in(&folder)
         .into_iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .map(|path| {
-            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let text =
+                fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let value =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             (stem(&path), value)
         })
         .collect();
@@ -53,7 +55,7 @@ pub fn json_files(sub: &str) -> Vec<(String, Value)> {
 }
 
 /// Every folder directly inside the sub-folder `sub`, sorted.
-pub fn folders(sub: &str) -> Vec<PathBuf> {
+pub(crate) fn folders(sub: &str) -> Vec<PathBuf> {
     let mut folders: Vec<_> = paths_in(&root().join(sub)).into_iter().filter(|path| path.is_dir()).collect();
     folders.sort();
     if folders.is_empty() {
@@ -63,13 +65,13 @@ pub fn folders(sub: &str) -> Vec<PathBuf> {
 }
 
 /// The JSON file at `path`, or `None`, said in print, where there is none.
-pub fn json_file(path: &Path) -> Option<Value> {
+pub(crate) fn json_file(path: &Path) -> Option<Value> {
     let text = bytes(path)?;
     Some(serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
 /// The bytes of the file at `path`, or `None`, said in print, where there is none.
-pub fn bytes(path: &Path) -> Option<Vec<u8>> {
+pub(crate) fn bytes(path: &Path) -> Option<Vec<u8>> {
     if !path.exists() {
         println!("skipped: {} is absent", path.display());
         return None;
@@ -78,14 +80,14 @@ pub fn bytes(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// The array under `section`, empty where it is absent.
-pub fn cases<'a>(file: &'a Value, section: &str) -> &'a [Value] {
+pub(crate) fn cases<'a>(file: &'a Value, section: &str) -> &'a [Value] {
     file.get(section).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// What the case demands: `Some(true)` accept, `Some(false)` reject, `None` contested, which is printed here and not judged.
 ///
 /// `subject` names the file in that line.
-pub fn verdict(subject: &str, case: &Value) -> Option<bool> {
+pub(crate) fn verdict(subject: &str, case: &Value) -> Option<bool> {
     if case["contested"].as_bool().unwrap_or(false) {
         let note = case.get("note").or_else(|| case.get("note_on")).and_then(Value::as_str);
         println!("contested, not judged: {subject} {}: {}", name(case), note.unwrap_or("no note"));
@@ -95,23 +97,25 @@ pub fn verdict(subject: &str, case: &Value) -> Option<bool> {
         (Some(want), _) => Some(want),
         (None, Some("ok")) => Some(true),
         (None, Some("error")) => Some(false),
-        (None, other) => panic!("{subject} {}: neither `want_ok` nor a known `expect` ({other:?})", name(case)),
+        (None, other) => {
+            panic!("{subject} {}: neither `want_ok` nor a known `expect` ({other:?})", name(case))
+        }
     }
 }
 
 /// The case's `id`, else its `desc`, else its JSON, for messages.
-pub fn name(case: &Value) -> String {
+pub(crate) fn name(case: &Value) -> String {
     let named = case.get("id").or_else(|| case.get("desc")).and_then(Value::as_str);
     named.map_or_else(|| case.to_string(), str::to_owned)
 }
 
 /// A string field.
-pub fn text<'a>(case: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(case: &'a Value, field: &str) -> &'a str {
     case[field].as_str().unwrap_or_else(|| panic!("{}: no string `{field}`", name(case)))
 }
 
 /// An unsigned number field; numbers beyond JSON's safe range may be strings of digits.
-pub fn number(case: &Value, field: &str) -> u64 {
+pub(crate) fn number(case: &Value, field: &str) -> u64 {
     let value = &case[field];
     value
         .as_u64()
@@ -120,12 +124,12 @@ pub fn number(case: &Value, field: &str) -> u64 {
 }
 
 /// A field of hex digits.
-pub fn hex_field(case: &Value, field: &str) -> Vec<u8> {
+pub(crate) fn hex_field(case: &Value, field: &str) -> Vec<u8> {
     hex(text(case, field))
 }
 
 /// The bytes that lower- or upper-case hex digits stand for.
-pub fn hex(digits: &str) -> Vec<u8> {
+pub(crate) fn hex(digits: &str) -> Vec<u8> {
     assert!(digits.len().is_multiple_of(2), "odd number of hex digits: {digits}");
     (0..digits.len())
         .step_by(2)
@@ -134,7 +138,7 @@ pub fn hex(digits: &str) -> Vec<u8> {
 }
 
 /// The bytes that standard, padded base64 stands for.
-pub fn b64(encoded: &str) -> Vec<u8> {
+pub(crate) fn b64(encoded: &str) -> Vec<u8> {
     Base64::decode_vec(encoded).unwrap_or_else(|error| panic!("not base64 ({error}): {encoded}"))
 }
 

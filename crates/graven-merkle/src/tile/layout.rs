@@ -71,11 +71,9 @@ pub fn new_bundles(from: TreeSize, to: TreeSize) -> impl Iterator<Item = BundleP
     bundle_ranges(from.get()..to.get(), to).map(|range| range.bundle)
 }
 
-/// The runs, bundle by bundle, that make up the `entries` that a log of `size` has.
-///
-/// None where the range ends beyond the log or before it starts: ranges are for the caller to check.
+/// The runs, bundle by bundle, that make up those of `entries` that a log of `size` has; none for a reversed range.
 pub fn bundle_ranges(entries: Range<u64>, size: TreeSize) -> impl Iterator<Item = BundleRange> + Clone {
-    let entries = if entries.end <= size.get() { entries } else { 0..0 };
+    let entries = entries.start..entries.end.min(size.get());
     let bundles = if entries.is_empty() {
         0..0
     } else {
