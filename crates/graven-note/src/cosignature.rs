@@ -148,7 +148,8 @@ fn split_timestamp(signature: &[u8]) -> Result<(u64, &[u8]), SignatureError> {
 }
 
 fn push_short_text(message: &mut Vec<u8>, text: &str) -> Result<(), SignatureError> {
-    let length = u8::try_from(text.len()).map_err(|_| SignatureError::NameTooLong)?;
+    let length = u8::try_from(text.len()).ok().filter(|length| *length > 0);
+    let length = length.ok_or(SignatureError::NameLength)?;
     message.push(length);
     message.extend(text.as_bytes());
     Ok(())

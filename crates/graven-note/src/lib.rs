@@ -70,7 +70,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, InvalidOrigin, Origin};
 pub use name::{InvalidKeyName, KeyId, KeyName, SignatureType};
 pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError, SignatureLine, SignedNote};
 pub use open::{MissingSignatures, OpenError, VerifiedNote, open};
-pub use policy::{Policy, PolicyCheckError, PolicyError, WitnessedCheckpoint};
+pub use policy::{Policy, PolicyCheckError, PolicyError, WitnessTime, WitnessedCheckpoint};
 pub use proof::{MAX_TLOG_PROOF_BYTES, ParseProofError, ProofError, TlogProof, VerifiedInclusion};
 pub use public_key::PublicKey;
 pub use secret_key::SEED_BYTES;

@@ -26,6 +26,6 @@ pub enum SignatureError {
     #[error("a subtree is signed with ML-DSA-44 keys only")]
     WrongKeyType,
     /// A name or an origin does not fit its one-byte length.
-    #[error("an ML-DSA-44 signature covers names and origins of at most 255 bytes")]
-    NameTooLong,
+    #[error("an ML-DSA-44 signature covers names and origins of 1 to 255 bytes")]
+    NameLength,
 }
