@@ -1,4 +1,4 @@
-//! The shared vectors for trees, proofs, tiles and whole logs. Cases are told apart by their shape, so that another folder of
+//! The public vectors for trees, proofs, tiles and whole logs. Cases are told apart by their shape, so that another folder of
 //! the same layout, with other files and cases, is read as well.
 
 #[path = "support/trees.rs"]

@@ -6,7 +6,8 @@ use ct_merkle::{
     mem_backed_tree::MemoryBackedTree,
 };
 use graven_merkle::{
-    Hash, leaf_hash, prove_consistency, prove_inclusion, verify_consistency, verify_inclusion,
+    Hash, leaf_hash, prove_consistency, prove_inclusion, root_from_inclusion, verify_consistency,
+    verify_inclusion,
 };
 use proptest::prelude::*;
 use sha2::Sha256;
@@ -46,7 +47,9 @@ proptest! {
         prop_assert_eq!(bytes(proof.hashes()), theirs.prove_inclusion(at).as_bytes().to_vec());
         let as_theirs = CtInclusion::<Sha256>::try_from_bytes(bytes(proof.hashes())).expect("whole hashes");
         prop_assert!(theirs.root().verify_inclusion(&entry(at), at as u64, &as_theirs).is_ok());
-        prop_assert_eq!(verify_inclusion(leaf_hash(&entry(at)), index(at as u64), size(of as u64), &proof, &root), Ok(()));
+        let leaf = leaf_hash(&entry(at));
+        prop_assert_eq!(verify_inclusion(leaf, index(at as u64), size(of as u64), &proof, &root), Ok(()));
+        prop_assert_eq!(root_from_inclusion(leaf, index(at as u64), size(of as u64), &proof), Ok(root));
 
         let from = 1 + from.index(of);
         let earlier = ct_tree(from).root();

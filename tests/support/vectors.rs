@@ -1,4 +1,4 @@
-//! Finds and reads the shared test vectors.
+//! Finds and reads the public test vectors.
 //!
 //! The folder is named by `GRAVEN_VECTORS` (absolute, or relative to the workspace root) and defaults to our copy,
 //! `tests/vectors`. Any folder of the same layout will do: a sub-folder, file or section that is absent is skipped with a

@@ -86,6 +86,11 @@ impl TreeSize {
             None => None,
         }
     }
+
+    /// The size before the last `leaves` came, 0 where there were not that many.
+    pub const fn saturating_sub(self, leaves: u64) -> Self {
+        Self(self.0.saturating_sub(leaves))
+    }
 }
 
 impl From<u32> for LeafIndex {

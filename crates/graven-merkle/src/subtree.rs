@@ -39,9 +39,8 @@ impl Subtree {
     }
 
     /// How many leaves there are.
-    pub fn width(self) -> TreeSize {
-        // Not above `end`, which is a tree size.
-        TreeSize::new(self.end.get() - self.start).unwrap_or(self.end)
+    pub const fn width(self) -> TreeSize {
+        self.end.saturating_sub(self.start)
     }
 
     /// Whether there are no leaves.
