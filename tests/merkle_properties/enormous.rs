@@ -109,7 +109,9 @@ fn a_full_tree_takes_no_more_leaves() {
     let full = frontier.clone();
     assert_eq!(frontier.push(leaf), None);
     assert_eq!((frontier.size(), &frontier), (TreeSize::MAX, &full));
-    assert_eq!(Frontier::from_peaks(TreeSize::MAX, vec![leaf; 62]), None);
+    for wrong in [0, 62, 64] {
+        assert_eq!(Frontier::from_peaks(TreeSize::MAX, vec![leaf; wrong]), None);
+    }
 }
 
 fn any_hashes() -> impl Strategy<Value = Vec<Hash>> {

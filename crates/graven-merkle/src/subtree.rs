@@ -19,7 +19,7 @@ impl Subtree {
     pub fn new(leaves: Range<u64>) -> Option<Self> {
         let end = TreeSize::new(leaves.end)?;
         let width = leaves.end.checked_sub(leaves.start)?;
-        let aligned = width == 0 || leaves.start.is_multiple_of(width.next_power_of_two());
+        let aligned = leaves.start.is_multiple_of(width.next_power_of_two());
         aligned.then_some(Self { start: leaves.start, end })
     }
 
