@@ -1,6 +1,6 @@
 //! Policies: quorums against counting, limits, and checkpoints of logs with several keys.
 
-use graven_note::policy::{MAX_POLICY_BYTES, MAX_POLICY_LINES, PolicyErrorReason, PolicyName};
+use graven_note::policy::{MAX_POLICY_BYTES, MAX_POLICY_LINES, PolicyErrorReason, PolicyWord};
 use graven_note::{
     OpenError, Policy, PolicyCheckError, SignatureLine, SignatureType, SignedNote, Signer,
     VerifyCheckpointError, sign_line,
@@ -26,7 +26,7 @@ fn quorums_agree_with_counting() {
         let groups = format!("group x {k} a b c\ngroup y any d e\ngroup both all x y\nquorum both\n");
         let policy = Policy::parse(format!("{witnesses}{groups}").as_bytes()).unwrap();
         for set in 0..32_u32 {
-            let cosigned = |name: &PolicyName| {
+            let cosigned = |name: &PolicyWord| {
                 (0..)
                     .zip(names)
                     .any(|(bit, known)| set >> bit & 1 == 1 && known.as_bytes() == name.as_bytes())

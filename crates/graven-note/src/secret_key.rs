@@ -2,13 +2,14 @@
 //!
 //! | key | from 32 bytes of entropy | PKCS#8 | signatures |
 //! |---|---|---|---|
-//! | Ed25519 | the RFC 8032 secret key | RFC 8410, version 2 | RFC 8032 |
+//! | Ed25519 | the RFC 8032 secret key | RFC 8410, version 1 | RFC 8032 |
 //! | P-256 | the scalar; while it is 0 or ≥ n (2^-32), SHA-256 of it | RFC 5915 in RFC 5958 | RFC 6979, low-S, DER |
 //! | ML-DSA-44 | the FIPS 204 seed ξ | RFC 9881, seed form only | FIPS 204 deterministic, empty context |
 //!
 //! All signatures are deterministic: one key and one message give one signature, and no RNG can leak a key.
 
-use ed25519_dalek as ed25519;
+use ed25519::pkcs8::KeypairBytes;
+use ed25519_dalek as dalek;
 use ml_dsa::MlDsa44;
 use p256::ecdsa as p256_ecdsa;
 use p256::ecdsa::signature::{Keypair, Signer as _};
@@ -24,7 +25,7 @@ pub const SEED_BYTES: usize = 32;
 
 // Each variant's key wipes itself when dropped; boxes keep moves from leaving copies behind.
 pub(crate) enum SecretKey {
-    Ed25519(Box<ed25519::SigningKey>),
+    Ed25519(Box<dalek::SigningKey>),
     P256(Box<p256_ecdsa::SigningKey>),
     MlDsa44(Box<ml_dsa::SigningKey<MlDsa44>>),
 }
@@ -34,7 +35,7 @@ impl SecretKey {
     pub(crate) fn generate(signature_type: SignatureType, seed: &[u8; SEED_BYTES]) -> Option<Self> {
         match signature_type {
             SignatureType::Ed25519 | SignatureType::CosignatureV1 => {
-                Some(Self::Ed25519(Box::new(ed25519::SigningKey::from_bytes(seed))))
+                Some(Self::Ed25519(Box::new(dalek::SigningKey::from_bytes(seed))))
             }
             SignatureType::EcdsaP256 => Some(Self::P256(Box::new(p256_from_seed(seed)))),
             SignatureType::MlDsa44 => {
@@ -59,7 +60,11 @@ impl SecretKey {
 
     pub(crate) fn to_pkcs8_pem(&self) -> pkcs8::Result<Zeroizing<String>> {
         match self {
-            Self::Ed25519(key) => key.to_pkcs8_pem(LineEnding::LF),
+            Self::Ed25519(key) => {
+                // Without the public key, as OpenSSL and others expect it.
+                let pair = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
+                pair.to_pkcs8_pem(LineEnding::LF)
+            }
             Self::P256(key) => key.to_pkcs8_pem(LineEnding::LF),
             Self::MlDsa44(key) => key.to_pkcs8_pem(LineEnding::LF),
         }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Node, Policy, PolicyName};
+use super::{Node, Policy, PolicyWord};
 use crate::checkpoint::{Checkpoint, Origin};
 use crate::note::SignedNote;
 use crate::open::VerifiedNote;
@@ -20,7 +20,7 @@ pub struct WitnessedCheckpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WitnessTime {
     /// The witness's name in the policy.
-    pub name: PolicyName,
+    pub name: PolicyWord,
     /// The time in its cosignature, in seconds since the Unix epoch; `None` where it states none.
     pub time_seconds: Option<u64>,
 }
@@ -58,7 +58,7 @@ impl WitnessedCheckpoint {
 
 impl Policy {
     /// Whether cosignatures by the witnesses for which `cosigned` holds meet the quorum.
-    pub fn quorum_is_met(&self, cosigned: impl Fn(&PolicyName) -> bool) -> bool {
+    pub fn quorum_is_met(&self, cosigned: impl Fn(&PolicyWord) -> bool) -> bool {
         let mut met: Vec<bool> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
             // Members stand before their group, so their answers are known here.

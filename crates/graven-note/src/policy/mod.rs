@@ -54,23 +54,23 @@ pub struct PolicyLog {
     /// The log's key, whose name is the log's origin.
     pub key: VerifierKey,
     /// Where to reach the log, as written.
-    pub url: Option<PolicyName>,
+    pub url: Option<PolicyWord>,
 }
 
 /// A `witness` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyWitness {
     /// The witness's name in this policy, which means nothing elsewhere.
-    pub name: PolicyName,
+    pub name: PolicyWord,
     /// The witness's key.
     pub key: VerifierKey,
     /// Where to reach the witness, as written.
-    pub url: Option<PolicyName>,
+    pub url: Option<PolicyWord>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Group {
-    name: PolicyName,
+    name: PolicyWord,
     threshold: usize,
     members: Vec<usize>,
 }
@@ -83,7 +83,7 @@ enum Node {
 
 /// A word of a policy: octets without space, tab, newline or control characters, often UTF-8.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct PolicyName(Vec<u8>);
+pub struct PolicyWord(Vec<u8>);
 
 /// Why bytes are not a policy. The policy's author is at fault; `line` counts from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -130,13 +130,13 @@ pub enum PolicyErrorReason {
     DuplicateKey,
     /// The name is taken, or `none`.
     #[error("the name {0} is taken")]
-    DuplicateName(PolicyName),
+    DuplicateName(PolicyWord),
     /// The name is not defined on an earlier line.
     #[error("{0} is not defined on an earlier line")]
-    Undefined(PolicyName),
+    Undefined(PolicyWord),
     /// The member belongs to a group already.
     #[error("{0} is a member of a group already")]
-    MemberTwice(PolicyName),
+    MemberTwice(PolicyWord),
     /// Not `all`, `any` or a number from 1 to the number of members.
     #[error("a threshold is all, any or a decimal from 1 to the number of members")]
     Threshold,
@@ -197,7 +197,7 @@ impl Policy {
 }
 
 impl Node {
-    fn name(&self) -> &PolicyName {
+    fn name(&self) -> &PolicyWord {
         match self {
             Self::Witness(witness) => &witness.name,
             Self::Group(group) => &group.name,
@@ -212,28 +212,28 @@ impl Node {
     }
 }
 
-impl PolicyName {
+impl PolicyWord {
     /// The word's octets.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl fmt::Display for PolicyName {
+impl fmt::Display for PolicyWord {
     /// As UTF-8, with replacement characters where it is not.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.0))
     }
 }
 
-impl fmt::Debug for PolicyName {
+impl fmt::Debug for PolicyWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PolicyName({})", self.0.escape_ascii())
+        write!(f, "PolicyWord({})", self.0.escape_ascii())
     }
 }
 
-fn url(url: Option<&PolicyName>) -> &[u8] {
-    url.map_or(b"", PolicyName::as_bytes)
+fn url(url: Option<&PolicyWord>) -> &[u8] {
+    url.map_or(b"", PolicyWord::as_bytes)
 }
 
 fn push_line(file: &mut Vec<u8>, words: &[&[u8]]) {

@@ -2,7 +2,7 @@
 
 use super::{
     Group, MAX_POLICY_BYTES, MAX_POLICY_LINES, Node, Policy, PolicyError, PolicyErrorReason as Reason,
-    PolicyLog, PolicyName, PolicyWitness,
+    PolicyLog, PolicyWord, PolicyWitness,
 };
 use crate::decimal;
 use crate::name::SignatureType;
@@ -123,23 +123,23 @@ impl Builder {
         }
     }
 
-    fn new_name(&self, name: &[u8]) -> Result<PolicyName, Reason> {
+    fn new_name(&self, name: &[u8]) -> Result<PolicyWord, Reason> {
         let taken = name == NO_WITNESS || self.find(name).is_some();
-        let name = PolicyName(name.to_vec());
+        let name = PolicyWord(name.to_vec());
         if taken { Err(Reason::DuplicateName(name)) } else { Ok(name) }
     }
 
     fn new_member(&mut self, name: &[u8]) -> Result<usize, Reason> {
         let member = self.defined(name)?;
         if self.grouped.contains(&member) {
-            return Err(Reason::MemberTwice(PolicyName(name.to_vec())));
+            return Err(Reason::MemberTwice(PolicyWord(name.to_vec())));
         }
         self.grouped.push(member);
         Ok(member)
     }
 
     fn defined(&self, name: &[u8]) -> Result<usize, Reason> {
-        self.find(name).ok_or_else(|| Reason::Undefined(PolicyName(name.to_vec())))
+        self.find(name).ok_or_else(|| Reason::Undefined(PolicyWord(name.to_vec())))
     }
 
     fn find(&self, name: &[u8]) -> Option<usize> {
@@ -147,10 +147,10 @@ impl Builder {
     }
 }
 
-fn key_and_url<'w>(words: &[&'w [u8]]) -> Option<(&'w [u8], Option<PolicyName>)> {
+fn key_and_url<'w>(words: &[&'w [u8]]) -> Option<(&'w [u8], Option<PolicyWord>)> {
     match words {
         [key] => Some((key, None)),
-        [key, url] => Some((key, Some(PolicyName(url.to_vec())))),
+        [key, url] => Some((key, Some(PolicyWord(url.to_vec())))),
         _ => None,
     }
 }
