@@ -2,7 +2,7 @@
 
 use super::{
     Group, MAX_POLICY_BYTES, MAX_POLICY_LINES, Node, Policy, PolicyError, PolicyErrorReason as Reason,
-    PolicyLog, PolicyWord, PolicyWitness,
+    PolicyLog, PolicyWitness, PolicyWord,
 };
 use crate::decimal;
 use crate::name::SignatureType;
