@@ -1,0 +1,21 @@
+//! Auditing a whole log: every entry hashed again, every stored hash compared, up to the signed root.
+//!
+//! - [`site`]: a folder of tiles and bundles (C2SP tlog-tiles), or whatever a [`TileSource`] reads.
+//! - [`LogClient::audit`](crate::LogClient::audit): a log behind gRPC.
+//! - [`Auditor`]: the core for entries from anywhere.
+//!
+//! None of this needs a network or a runtime. What an audit can find is a [`Finding`]; it names the first bad
+//! entry as narrowly as the hashes allow.
+
+mod auditor;
+mod finding;
+mod folder;
+mod levels;
+mod remote;
+mod site;
+
+pub use auditor::{Audited, Auditor, Progress};
+pub use finding::{Finding, RootSource};
+pub use folder::{Folder, MAX_RESOURCE_BYTES, TileSource};
+pub use remote::RemoteAuditError;
+pub use site::{SiteError, site};

@@ -1,0 +1,121 @@
+//! One call to a server, tried again where that is safe, and what came of it.
+
+use std::{fmt, future::Future};
+
+use graven_proto::{
+    Refusal,
+    v1::{ErrorReason, admin_service_client::AdminServiceClient, log_service_client::LogServiceClient},
+};
+use tonic::{Code, Request, Response, Status, transport::Channel};
+
+use crate::{RetryPolicy, connect::Pool, retry::connection_broke};
+
+/// A call that did not succeed: the server refused it, or could not be reached.
+#[derive(Clone, Debug)]
+pub struct CallError {
+    status: Status,
+    refusal: Option<Refusal>,
+    attempts: u32,
+}
+
+impl CallError {
+    pub(crate) fn new(status: Status, attempts: u32) -> Self {
+        Self { refusal: Refusal::of(&status), status, attempts }
+    }
+
+    /// The gRPC code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.status.code()
+    }
+
+    /// Why the server refused; `None` where it did not say, or never answered.
+    #[must_use]
+    pub fn reason(&self) -> Option<ErrorReason> {
+        self.refusal.as_ref().map(Refusal::reason)
+    }
+
+    /// The server's refusal with its facts.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
+    }
+
+    /// How often the call was sent.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Whether the server may have done what was asked, although it did not say so: the connection broke, it
+    /// was stopping, or time was up. Repeat an append with its idempotency key to find out.
+    #[must_use]
+    pub fn outcome_unknown(&self) -> bool {
+        connection_broke(&self.status) || matches!(self.code(), Code::Unavailable | Code::DeadlineExceeded)
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.refusal {
+            Some(refusal) => write!(f, "{} ({})", refusal.message(), refusal.reason().as_str_name())?,
+            None if connection_broke(&self.status) => {
+                write!(f, "the server cannot be reached or went away: {}", self.status.message())?;
+            }
+            None => write!(f, "{} ({:?})", self.status.message(), self.code())?,
+        }
+        if self.attempts > 1 { write!(f, ", after {} attempts", self.attempts) } else { Ok(()) }
+    }
+}
+
+impl std::error::Error for CallError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.status)
+    }
+}
+
+/// Calls `LogService` until it answers, as `retries` says.
+pub(crate) async fn call_log<Q, A, F>(
+    pool: &Pool,
+    retries: &RetryPolicy,
+    request: &Q,
+    rpc: impl Fn(LogServiceClient<Channel>, Request<Q>) -> F,
+) -> Result<A, CallError>
+where
+    Q: Clone,
+    F: Future<Output = Result<Response<A>, Status>>,
+{
+    repeat(retries, || rpc(pool.log_service(), pool.request(request.clone()))).await
+}
+
+/// Calls `AdminService` until it answers, as `retries` says.
+pub(crate) async fn call_admin<Q, A, F>(
+    pool: &Pool,
+    retries: &RetryPolicy,
+    request: &Q,
+    rpc: impl Fn(AdminServiceClient<Channel>, Request<Q>) -> F,
+) -> Result<A, CallError>
+where
+    Q: Clone,
+    F: Future<Output = Result<Response<A>, Status>>,
+{
+    repeat(retries, || rpc(pool.admin_service(), pool.request(request.clone()))).await
+}
+
+async fn repeat<A, F>(retries: &RetryPolicy, mut attempt: impl FnMut() -> F) -> Result<A, CallError>
+where
+    F: Future<Output = Result<Response<A>, Status>>,
+{
+    let mut failures = 0;
+    loop {
+        let status = match attempt().await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) => status,
+        };
+        failures += 1;
+        match retries.delay_after(failures, &status) {
+            Some(delay) => tokio::time::sleep(delay).await,
+            None => return Err(CallError::new(status, failures)),
+        }
+    }
+}

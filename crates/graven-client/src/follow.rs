@@ -1,0 +1,244 @@
+//! Following a log's heads: each new one must extend the last one that was kept.
+//!
+//! ```text
+//! offered against kept     what must hold                                   otherwise
+//! same size                same root                                        SplitView
+//! larger                   consistency proof from the kept one; it is kept  NotConsistent
+//! smaller, fresh answer    never                                            Rollback
+//! smaller, older answer    consistency proof to the kept one                NotConsistent
+//! ```
+//!
+//! An answer is *fresh* where the larger head was known before the question was asked. A proof that an append
+//! or a repeat of one returns may rightly be older.
+
+use std::{io, sync::Arc};
+
+use graven_merkle::{ConsistencyProof, TreeSize, VerifyError, verify_consistency};
+use graven_note::Equivocation;
+use graven_proto::{
+    convert::{FieldError, required},
+    v1,
+};
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use crate::{Appender, CallError, HeadStore, LogClient, Trust, UntrustedHead, VerifiedHead, call::call_log};
+
+/// How often a head is compared anew because another program moved the head store on.
+const MAX_STORE_RACES: u32 = 16;
+
+/// Why there is no verified tree head.
+#[derive(Debug, Error)]
+pub enum HeadError {
+    /// The server did not answer, or refused.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The answer is malformed: the server is at fault.
+    #[error(transparent)]
+    Answer(#[from] FieldError),
+    /// The head is not signed as it must be.
+    #[error("the server's tree head is not to be trusted: {0}")]
+    Untrusted(#[from] UntrustedHead),
+    /// The log went back: it offers a smaller tree than it signed before.
+    #[error("rollback: the log offers {} entries, but signed a head of {} before; keep both notes and ask its operator", .offered.size(), .kept.size())]
+    Rollback {
+        /// The head that was kept.
+        kept: VerifiedHead,
+        /// The head that is offered now.
+        offered: VerifiedHead,
+    },
+    /// The log signed two trees of one size: proof that it shows different people different contents.
+    #[error("split view: the log signed two different trees of {} entries; the two notes prove it, publish them", .0.checkpoints().0.checkpoint().size())]
+    SplitView(Box<Equivocation>),
+    /// The larger of two signed trees does not extend the smaller, or the server cannot show that it does.
+    #[error("the log's tree of {} entries does not extend the one of {} that it signed before: {reason}; keep both notes and ask its operator", .later.size(), .earlier.size())]
+    NotConsistent {
+        /// The smaller tree.
+        earlier: VerifiedHead,
+        /// The larger tree.
+        later: VerifiedHead,
+        /// What is wrong with the proof.
+        reason: VerifyError,
+    },
+    /// The head that was kept is not signed by the keys that are trusted now.
+    #[error(
+        "the tree head kept from before is not of the keys trusted now: {0}; if the keys were changed on purpose, remove the kept head"
+    )]
+    Kept(UntrustedHead),
+    /// The head store failed.
+    #[error("the last tree head cannot be read or kept: {0}")]
+    Store(#[from] io::Error),
+}
+
+impl LogClient {
+    /// The log's newest tree head: signed as trusted, and an extension of the last one kept.
+    ///
+    /// # Errors
+    /// See [`HeadError`]; [`HeadError::Rollback`] and [`HeadError::SplitView`] mean that the log misbehaves.
+    pub async fn tree_head(&self) -> Result<VerifiedHead, HeadError> {
+        let known = self.follower().kept().await?;
+        let request = v1::GetTreeHeadRequest { log: self.name() };
+        let answer = call_log(self.pool(), self.pool().retries(), &request, |mut log, request| async move {
+            log.get_tree_head(request).await
+        })
+        .await?;
+        self.follower().accept_message(answer.head, known.as_ref()).await
+    }
+
+    /// The last head that was verified and kept, without asking the server. `None` before the first one.
+    ///
+    /// # Errors
+    /// The head store cannot be read, or holds a head of other keys.
+    pub async fn kept_head(&self) -> Result<Option<VerifiedHead>, HeadError> {
+        self.follower().kept().await
+    }
+}
+
+/// Holds a log to the last head that it was seen to sign.
+pub(crate) struct Follower {
+    log: Appender,
+    trust: Trust,
+    store: Arc<dyn HeadStore>,
+    /// The head in the store as last read, so that its signatures are verified once. One comparison at a time:
+    /// many appends that wait for one checkpoint fetch one consistency proof.
+    last: Mutex<Option<VerifiedHead>>,
+}
+
+impl Follower {
+    pub(crate) fn new(log: Appender, trust: Trust, store: Arc<dyn HeadStore>) -> Self {
+        Self { log, trust, store, last: Mutex::new(None) }
+    }
+
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// The head kept now. Ask before a request whose answer must not be older.
+    pub(crate) async fn kept(&self) -> Result<Option<VerifiedHead>, HeadError> {
+        let mut last = self.last.lock().await;
+        self.reload(&mut last).await?;
+        Ok(last.clone())
+    }
+
+    /// Verifies the head of an answer and holds it against the one kept. See [`accept`](Self::accept).
+    pub(crate) async fn accept_message(
+        &self,
+        head: Option<v1::TreeHead>,
+        known: Option<&VerifiedHead>,
+    ) -> Result<VerifiedHead, HeadError> {
+        let head = required("head", head)?;
+        self.accept(self.trust.verify_head(&head.checkpoint)?, known).await
+    }
+
+    /// Holds `offered`, whose signatures are good, against the head kept, and keeps it if it is newer.
+    /// `known` is the head that was kept before the question was asked, if the answer must not be older.
+    pub(crate) async fn accept(
+        &self,
+        offered: VerifiedHead,
+        known: Option<&VerifiedHead>,
+    ) -> Result<VerifiedHead, HeadError> {
+        if let Some(kept) = known.filter(|known| known.size() > offered.size()) {
+            return Err(HeadError::Rollback { kept: kept.clone(), offered });
+        }
+        let mut last = self.last.lock().await;
+        for _ in 0..MAX_STORE_RACES {
+            self.reload(&mut last).await?;
+            if let Some(kept) = &*last {
+                if let Some(conflict) = Equivocation::between(kept.verified(), offered.verified()) {
+                    return Err(HeadError::SplitView(Box::new(conflict)));
+                }
+                self.check_consistency(kept, &offered).await?;
+                if kept.size() >= offered.size() {
+                    return Ok(offered);
+                }
+            }
+            if self.replace(last.as_ref(), &offered).await? {
+                *last = Some(offered.clone());
+                return Ok(offered);
+            }
+        }
+        Err(io::Error::other("other programs keep changing the kept head").into())
+    }
+
+    async fn check_consistency(&self, kept: &VerifiedHead, offered: &VerifiedHead) -> Result<(), HeadError> {
+        let (earlier, later) = if kept.size() <= offered.size() { (kept, offered) } else { (offered, kept) };
+        let proof = fetch_consistency(&self.log, earlier.size(), later.size()).await?;
+        verify_consistency(earlier.size(), earlier.root(), later.size(), later.root(), &proof).map_err(
+            |reason| HeadError::NotConsistent { earlier: earlier.clone(), later: later.clone(), reason },
+        )
+    }
+
+    async fn reload(&self, last: &mut Option<VerifiedHead>) -> Result<(), HeadError> {
+        let (store, origin) = (Arc::clone(&self.store), self.trust.origin().clone());
+        let note = blocking(move || store.load(&origin)).await?;
+        let unchanged = last.as_ref().map(|head| head.note().as_bytes()) == note.as_deref();
+        if !unchanged {
+            let head = note.map(|note| self.trust.verify_head(&note)).transpose();
+            *last = head.map_err(HeadError::Kept)?;
+        }
+        Ok(())
+    }
+
+    async fn replace(&self, kept: Option<&VerifiedHead>, new: &VerifiedHead) -> Result<bool, HeadError> {
+        let (store, origin) = (Arc::clone(&self.store), self.trust.origin().clone());
+        let (kept, new) = (kept.cloned(), new.clone());
+        let replaced = blocking(move || {
+            store.replace(&origin, kept.as_ref().map(|head| head.note().as_bytes()), new.note().as_bytes())
+        });
+        Ok(replaced.await?)
+    }
+}
+
+/// The server's proof that the tree of `from` entries begins that of `to`, not verified. Proofs that are empty
+/// anyway are not asked for.
+pub(crate) async fn fetch_consistency(
+    log: &Appender,
+    from: TreeSize,
+    to: TreeSize,
+) -> Result<ConsistencyProof, FetchError> {
+    if from.is_empty() || from == to {
+        return Ok(ConsistencyProof::from_hashes(Vec::new()).unwrap_or_else(|_| unreachable!()));
+    }
+    let request = v1::GetConsistencyProofRequest {
+        log: log.name().to_owned(),
+        first_size: from.get(),
+        second_size: to.get(),
+    };
+    let answer = call_log(log.pool(), log.pool().retries(), &request, |mut log, request| async move {
+        log.get_consistency_proof(request).await
+    })
+    .await?;
+    Ok(required("proof", answer.proof)?.to_merkle()?)
+}
+
+/// Why nothing well-formed was fetched.
+#[derive(Debug)]
+pub(crate) enum FetchError {
+    Call(CallError),
+    Answer(FieldError),
+}
+
+impl From<CallError> for FetchError {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<FieldError> for FetchError {
+    fn from(error: FieldError) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl From<FetchError> for HeadError {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Call(error) => Self::Call(error),
+            FetchError::Answer(error) => Self::Answer(error),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

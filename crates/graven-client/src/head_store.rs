@@ -1,0 +1,122 @@
+//! Where the last verified tree head is kept, so that a log that goes back is noticed.
+//!
+//! A head store moves by compare-and-swap: two programs that follow one log cannot overwrite each other's
+//! progress unseen. What it keeps is the checkpoint note as it was signed; it is verified again when read.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use graven_note::{MAX_NOTE_BYTES, Origin};
+
+/// Keeps the last verified checkpoint note of each log.
+pub trait HeadStore: Send + Sync {
+    /// The note kept for `origin`, if there is one.
+    ///
+    /// # Errors
+    /// The store cannot be read. Not having a note is none.
+    fn load(&self, origin: &Origin) -> io::Result<Option<Vec<u8>>>;
+
+    /// Keeps `note` instead of `expected`, durably, and answers `true`; or leaves everything as it is and
+    /// answers `false` where something else than `expected` is kept by now.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn replace(&self, origin: &Origin, expected: Option<&[u8]>, note: &[u8]) -> io::Result<bool>;
+}
+
+/// Forgets everything when the program ends.
+#[derive(Debug, Default)]
+pub struct MemoryHeadStore(Mutex<HashMap<Origin, Vec<u8>>>);
+
+impl HeadStore for MemoryHeadStore {
+    fn load(&self, origin: &Origin) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(origin).cloned())
+    }
+
+    fn replace(&self, origin: &Origin, expected: Option<&[u8]>, note: &[u8]) -> io::Result<bool> {
+        let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let as_expected = heads.get(origin).map(Vec::as_slice) == expected;
+        if as_expected {
+            heads.insert(origin.clone(), note.to_vec());
+        }
+        Ok(as_expected)
+    }
+}
+
+/// Keeps each head in a file of its own.
+///
+/// ```text
+/// <folder>/<SHA-256 of the origin, hex>.checkpoint    the note, verbatim
+/// <folder>/<SHA-256 of the origin, hex>.lock          empty; locked while the note is replaced
+/// ```
+#[derive(Debug, Clone)]
+pub struct FileHeadStore {
+    folder: PathBuf,
+}
+
+impl FileHeadStore {
+    /// Keeps heads in `folder`, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(folder: impl Into<PathBuf>) -> io::Result<Self> {
+        let folder = folder.into();
+        fs::create_dir_all(&folder)?;
+        Ok(Self { folder })
+    }
+
+    /// The file that keeps the head of `origin`.
+    #[must_use]
+    pub fn path(&self, origin: &Origin) -> PathBuf {
+        self.file(origin, "checkpoint")
+    }
+
+    fn file(&self, origin: &Origin, kind: &str) -> PathBuf {
+        let name: String = origin.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.folder.join(format!("{name}.{kind}"))
+    }
+}
+
+impl HeadStore for FileHeadStore {
+    fn load(&self, origin: &Origin) -> io::Result<Option<Vec<u8>>> {
+        let path = self.path(origin);
+        let length = match fs::metadata(&path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(at(&path, &error)),
+        };
+        if usize::try_from(length).is_ok_and(|length| length <= MAX_NOTE_BYTES) {
+            return fs::read(&path).map(Some).map_err(|error| at(&path, &error));
+        }
+        Err(at(&path, &io::Error::new(io::ErrorKind::InvalidData, "too large to be a checkpoint")))
+    }
+
+    fn replace(&self, origin: &Origin, expected: Option<&[u8]>, note: &[u8]) -> io::Result<bool> {
+        let lock = File::create(self.file(origin, "lock"))?;
+        lock.lock()?; // Released when the file is closed, also by a crash.
+        if self.load(origin)?.as_deref() != expected {
+            return Ok(false);
+        }
+        let (path, new) = (self.path(origin), self.file(origin, "new"));
+        write_durably(&new, note).map_err(|error| at(&new, &error))?;
+        // A crash before the rename leaves the old head, one after it the new one.
+        fs::rename(&new, &path).map_err(|error| at(&path, &error))?;
+        File::open(&self.folder)?.sync_all()?;
+        Ok(true)
+    }
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

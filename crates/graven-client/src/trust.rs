@@ -1,0 +1,195 @@
+//! What a caller pins before it believes a server anything: a log's origin, its keys, perhaps its witnesses.
+
+use std::sync::Arc;
+
+use graven_merkle::Hash;
+use graven_note::{
+    InvalidOrigin, MissingSignatures, Origin, Policy, PolicyCheckError, PolicyError, ProofError, TlogProof,
+    VerifiedInclusion, VerifierKey, VkeyError, WitnessedCheckpoint,
+};
+use thiserror::Error;
+
+use crate::VerifiedHead;
+
+/// Whose signatures count for one log. Cheap to clone.
+///
+/// One valid signature by a trusted key suffices, unless [`requiring_all`](Self::requiring_all) asks for more;
+/// an invalid signature by any of them rejects. Take the keys from the log's operator, never from its server.
+#[derive(Clone, Debug)]
+pub struct Trust(Arc<Pinned>);
+
+#[derive(Clone, Debug)]
+struct Pinned {
+    origin: Origin,
+    keys: Vec<VerifierKey>,
+    /// Its witnesses and quorum count; its logs were taken into `keys`.
+    policy: Policy,
+    all_keys: bool,
+}
+
+/// Why keys or a policy do not say whom to trust. The caller is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TrustError {
+    /// No key at all.
+    #[error("no verifier key was given: ask the log's operator for its vkeys")]
+    NoKeys,
+    /// Not a verifier key.
+    #[error("not a usable verifier key: {0}")]
+    Vkey(#[from] VkeyError),
+    /// The keys' names differ, so they do not say which log is meant.
+    #[error("the keys are of several logs ({0} and {1}): say which origin is meant")]
+    SeveralOrigins(String, String),
+    /// A key's name is no origin.
+    #[error(transparent)]
+    Origin(#[from] InvalidOrigin),
+    /// The policy has no key for the log.
+    #[error("the policy has no `log` line whose key is named {0}")]
+    UnknownLog(Origin),
+    /// The keys alone make no policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+/// Why a tree head is not believed. Whoever sent it is at fault, or the keys are another log's.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum UntrustedHead {
+    /// Not a checkpoint of this log, not signed as it must be, or without its quorum.
+    #[error(transparent)]
+    Checkpoint(#[from] PolicyCheckError),
+    /// A key that has to sign did not.
+    #[error(transparent)]
+    Missing(#[from] MissingSignatures),
+}
+
+/// Why a proof bundle is not believed.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum ProofRefused {
+    /// Its checkpoint does not count, or does not include the entry.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// A key that has to sign did not.
+    #[error(transparent)]
+    Missing(#[from] MissingSignatures),
+}
+
+impl Trust {
+    /// Trusts `keys` to sign for the log `origin`.
+    ///
+    /// # Errors
+    /// There is no key.
+    pub fn new(origin: Origin, keys: Vec<VerifierKey>) -> Result<Self, TrustError> {
+        Self::pin(origin, keys, Policy::without_witnesses(&[])?)
+    }
+
+    /// Trusts `keys` for the log that they are named after.
+    ///
+    /// # Errors
+    /// There is no key, or they are named after several logs.
+    pub fn of_keys(keys: Vec<VerifierKey>) -> Result<Self, TrustError> {
+        Self::new(common_origin(&keys)?, keys)
+    }
+
+    /// Trusts the keys with these texts for the log that they are named after.
+    ///
+    /// # Errors
+    /// A text is no verifier key, there is none, or they are named after several logs.
+    pub fn of_vkeys<T: AsRef<str>>(vkeys: impl IntoIterator<Item = T>) -> Result<Self, TrustError> {
+        let keys: Result<Vec<_>, _> =
+            vkeys.into_iter().map(|vkey| VerifierKey::parse(vkey.as_ref())).collect();
+        Self::of_keys(keys?)
+    }
+
+    /// Trusts what `policy` says of its one log: its keys, its witnesses and their quorum.
+    ///
+    /// # Errors
+    /// The policy lists no log, or several origins: see [`of_policy_for`](Self::of_policy_for).
+    pub fn of_policy(policy: Policy) -> Result<Self, TrustError> {
+        let keys: Vec<_> = policy.logs().iter().map(|log| log.key.clone()).collect();
+        Self::of_policy_for(common_origin(&keys)?, policy)
+    }
+
+    /// Trusts what `policy` says of the log `origin`.
+    ///
+    /// # Errors
+    /// The policy has no key of that name.
+    pub fn of_policy_for(origin: Origin, policy: Policy) -> Result<Self, TrustError> {
+        let keys: Vec<_> = policy.keys_of(&origin).cloned().collect();
+        if keys.is_empty() {
+            return Err(TrustError::UnknownLog(origin));
+        }
+        Self::pin(origin, keys, policy)
+    }
+
+    fn pin(origin: Origin, mut keys: Vec<VerifierKey>, policy: Policy) -> Result<Self, TrustError> {
+        if keys.is_empty() {
+            return Err(TrustError::NoKeys);
+        }
+        // A key given twice says nothing new, and notes refuse lists that do.
+        let mut seen: Vec<VerifierKey> = Vec::with_capacity(keys.len());
+        keys.retain(|key| {
+            let new = !seen.contains(key);
+            seen.extend(new.then(|| key.clone()));
+            new
+        });
+        Ok(Self(Arc::new(Pinned { origin, keys, policy, all_keys: false })))
+    }
+
+    /// The same, demanding a valid signature by every one of the log's keys.
+    ///
+    /// A verifier that must not depend on a single algorithm pins one key of each type and asks for this.
+    #[must_use]
+    pub fn requiring_all(self) -> Self {
+        Self(Arc::new(Pinned { all_keys: true, ..Arc::unwrap_or_clone(self.0) }))
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.0.origin
+    }
+
+    /// The log's keys.
+    #[must_use]
+    pub fn keys(&self) -> &[VerifierKey] {
+        &self.0.keys
+    }
+
+    /// Verifies a tree head: a checkpoint note, byte for byte as it was signed.
+    ///
+    /// # Errors
+    /// It is not this log's, or not signed as it must be.
+    pub fn verify_head(&self, note: &[u8]) -> Result<VerifiedHead, UntrustedHead> {
+        let Pinned { origin, keys, policy, .. } = &*self.0;
+        let head = policy.verify_checkpoint_of(note, origin, keys)?;
+        self.check_all_signed(&head)?;
+        Ok(VerifiedHead::trusted(head))
+    }
+
+    /// Verifies, offline, that `bundle` proves the entry that hashes to `leaf_hash`.
+    ///
+    /// # Errors
+    /// Its checkpoint is not to be trusted, or does not include the entry.
+    pub fn verify_proof(
+        &self,
+        bundle: &TlogProof,
+        leaf_hash: Hash,
+    ) -> Result<VerifiedInclusion, ProofRefused> {
+        let Pinned { origin, keys, policy, .. } = &*self.0;
+        let inclusion = bundle.verify_for_log(leaf_hash, origin, keys, policy)?;
+        self.check_all_signed(inclusion.checkpoint())?;
+        Ok(inclusion)
+    }
+
+    fn check_all_signed(&self, head: &WitnessedCheckpoint) -> Result<(), MissingSignatures> {
+        let demanded: &[VerifierKey] = if self.0.all_keys { &self.0.keys } else { &[] };
+        head.verified().note().require_keys(demanded)
+    }
+}
+
+fn common_origin(keys: &[VerifierKey]) -> Result<Origin, TrustError> {
+    let first = keys.first().ok_or(TrustError::NoKeys)?.name();
+    if let Some(other) = keys.iter().map(VerifierKey::name).find(|name| *name != first) {
+        return Err(TrustError::SeveralOrigins(first.to_string(), other.to_string()));
+    }
+    Ok(Origin::new(first.as_str())?)
+}
