@@ -1,1 +1,53 @@
-//! The engine: commit, integrate, verify-then-sign, publish, seal, recover.
+//! The engine: it takes entries, makes them durable, grows the tree, verifies, signs, publishes, seals, and recovers.
+//!
+//! ```text
+//! request task          writer thread                publisher thread                 sealer thread
+//! ───────────────       ────────────────────         ───────────────────────────      ─────────────────────
+//! check, hash,   pool   sequence, frame,      tail   re-read, re-hash, two roots,     write bundles and tiles,
+//! admit        ───────▶ write, sync, ack,   ───────▶ consistency, journal body,  head one sync, journal how far,
+//!                       grow tail and tree    tree   sign, journal note, release ───▶ let go, export the site
+//! ```
+//!
+//! * **An acknowledgement is durable**: it is sent after the one sync of the journal record that holds the entries.
+//! * **A signature is verified**: what is signed was computed from the bytes as storage gives them back.
+//! * **The first failure of a write or sync ends it**: nothing is acknowledged or signed after, the process exits and
+//!   recovers from disk.
+//!
+//! The engine knows neither events nor gRPC. Storage, time and entropy come in through [`Env`]; every rule runs in a
+//! step that a test can call on its own thread.
+
+mod clock;
+mod config;
+mod drive;
+mod engine;
+mod env;
+mod error;
+mod keys;
+mod log;
+mod meta;
+mod pool;
+mod recover;
+mod replay;
+mod seal;
+mod sequencer;
+mod signing;
+mod tail;
+mod tree;
+mod window;
+mod writer;
+
+pub use clock::{ClockError, LogClock, MAX_LAG_NS, MAX_LEAP_NS};
+pub use config::{Config, MAX_LOGS, MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES};
+pub use drive::Running;
+pub use engine::{Engine, IdempotencyKey, Patience, Status};
+pub use env::{Clock, Entropy, Env};
+pub use error::{AppendError, CreateError, InitError, KeyError, OpenError, ReadError};
+pub use keys::LOG_KEY_TYPES;
+pub use log::{Head, Log};
+pub use meta::{
+    InvalidName, Kind, LogMeta, LogName, MAX_NAME_BYTES, Paths, RESERVED_NAMES, Visibility, name_of,
+};
+pub use pool::Sequenced;
+pub use recover::{Initialized, init, log_keys};
+pub use sequencer::{Draft, Identity, Leaf, Refusal, Sequencer};
+pub use window::{MAX_KEY_BYTES, MAX_SKEW, WindowLimits};

@@ -69,6 +69,14 @@ impl Objects {
         self.fs.read(&self.root.join(name), max_bytes)
     }
 
+    /// Removes a file that is no longer needed (the partial tile of an older export), if it is there.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        match self.fs.remove_file(&self.root.join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether there is one of that name.
     pub fn exists(&self, name: &str) -> io::Result<bool> {
         self.fs.exists(&self.root.join(name))

@@ -1,0 +1,478 @@
+//! The engine as its callers see it, and the three threads that drive it.
+//!
+//! All rules are in steps that run to completion on the thread that calls them — [`Engine::commit_step`],
+//! [`Engine::publish_step`], [`Engine::seal_step`] — so that a test can run them in any order on one thread, with a
+//! crash anywhere. [`Engine::start`] runs each on a thread of its own: the writer on the path of every append, the
+//! publisher beside it, the sealer behind both.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use graven_merkle::tile::MAX_ENTRY_BYTES;
+use graven_store::fs::{Lock, Mode};
+use graven_store::journal::LogId;
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot, watch};
+
+use crate::config::{Config, MAX_LOGS, MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES};
+use crate::env::Env;
+use crate::error::{AppendError, CreateError, OpenError};
+use crate::log::{Head, Log};
+use crate::meta::{Kind, LogName, Paths, ServerMeta, Visibility};
+use crate::pool::{Job, Pool, Sequenced};
+use crate::recover::{self, Opened};
+use crate::replay::Replayed;
+use crate::sequencer::Draft;
+use crate::window::{Claim, KeyDigester};
+use crate::writer::Writer;
+use crate::{drive, seal};
+
+/// Whether the engine takes and acknowledges entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It does.
+    Running,
+    /// It finishes what it has and takes nothing more.
+    Stopping,
+    /// Storage failed, or something that must hold does not: nothing is acknowledged or signed any more.
+    Poisoned(String),
+}
+
+/// What names a request, so that a repeat of it is recognised.
+#[derive(Clone, Copy, Debug)]
+pub struct IdempotencyKey<'a> {
+    /// 1 to 128 visible ASCII characters.
+    pub key: &'a str,
+    /// When the caller first used it, nanoseconds since 1970.
+    pub issued_ns: u64,
+}
+
+/// What happens when there is no room for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It is refused at once, before any work is done for it.
+    Refuse,
+    /// The caller waits: a stream that stops reading makes its sender wait too.
+    Wait,
+}
+
+/// A server's logs.
+pub struct Engine {
+    pub(crate) env: Env,
+    pub(crate) config: Config,
+    paths: Paths,
+    server: ServerMeta,
+    digester: KeyDigester,
+    logs: RwLock<BTreeMap<LogName, Arc<Log>>>,
+    /// Held while a log is created.
+    creating: Mutex<()>,
+    pub(crate) pool: Pool,
+    pub(crate) writer: Mutex<Writer>,
+    poisoned: Arc<AtomicBool>,
+    status: watch::Sender<Status>,
+    disk_full: AtomicBool,
+    /// Told whenever sealing made room.
+    pub(crate) drained: Notify,
+    pub(crate) doorbells: drive::Doorbells,
+    max_request_bytes: usize,
+    _lock: Box<dyn Lock>,
+}
+
+impl Engine {
+    /// Opens a data directory: checks it, rebuilds what is in memory, releases the last signed heads again.
+    pub fn open(env: Env, dir: &Path, config: Config) -> Result<Arc<Self>, OpenError> {
+        let Opened { paths, server, logs, writer, lock } = recover::open(&env, dir, &config)?;
+        let max_request_bytes = MAX_REQUEST_BYTES.min(writer.journal.max_body_bytes() / 2);
+        let engine = Self {
+            digester: KeyDigester::new(&server.secret),
+            pool: Pool::new(config.max_pending_bytes),
+            poisoned: writer.poisoned.clone(),
+            env,
+            config,
+            paths,
+            server,
+            logs: RwLock::new(logs),
+            creating: Mutex::new(()),
+            writer: Mutex::new(writer),
+            status: watch::Sender::new(Status::Running),
+            disk_full: AtomicBool::new(false),
+            drained: Notify::new(),
+            doorbells: drive::Doorbells::default(),
+            max_request_bytes,
+            _lock: lock,
+        };
+        Ok(Arc::new(engine))
+    }
+
+    /// Runs the engine on threads of its own until the handle is stopped.
+    pub fn start(self: &Arc<Self>) -> io::Result<drive::Running> {
+        drive::start(self)
+    }
+
+    /// What origins of this server's logs begin with.
+    pub fn prefix(&self) -> &str {
+        &self.server.prefix
+    }
+
+    /// A log by its name.
+    pub fn log(&self, name: &str) -> Option<Arc<Log>> {
+        let name = LogName::new(name).ok()?;
+        self.logs.read().get(&name).cloned()
+    }
+
+    /// All logs, by name.
+    pub fn logs(&self) -> Vec<Arc<Log>> {
+        self.logs.read().values().cloned().collect()
+    }
+
+    /// Bytes that one request may bring.
+    pub fn max_request_bytes(&self) -> usize {
+        self.max_request_bytes
+    }
+
+    /// The present status.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Follows the status.
+    pub fn watch_status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Whether appends are refused for want of disk.
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Relaxed)
+    }
+
+    /// Appends raw entries to a log of bytes, all or nothing, and returns once they are durable.
+    pub async fn append(
+        &self,
+        log: &Arc<Log>,
+        entries: Vec<Bytes>,
+        key: Option<IdempotencyKey<'_>>,
+        patience: Patience,
+    ) -> Result<Sequenced, AppendError> {
+        let bytes = self.check_entries(log, &entries)?;
+        let claim = self.claim(log, key, &entries)?;
+        let room = match patience {
+            Patience::Refuse => self.admit(log, entries.len(), bytes)?,
+            Patience::Wait => self.admit_waiting(log, entries.len(), bytes).await?,
+        };
+        let reply = self.submit(log, entries, claim, bytes, room)?;
+        reply.await.unwrap_or(Err(AppendError::Poisoned))
+    }
+
+    /// As [`append`](Self::append), but returns at once with what will hold the answer: for tests that call the steps
+    /// themselves.
+    pub fn append_later(
+        &self,
+        log: &Arc<Log>,
+        entries: Vec<Bytes>,
+        key: Option<IdempotencyKey<'_>>,
+    ) -> Result<oneshot::Receiver<Result<Sequenced, AppendError>>, AppendError> {
+        let bytes = self.check_entries(log, &entries)?;
+        let claim = self.claim(log, key, &entries)?;
+        let room = self.admit(log, entries.len(), bytes)?;
+        self.submit(log, entries, claim, bytes, room)
+    }
+
+    /// Waits until a checkpoint covers `size` entries, and returns it.
+    pub async fn published(&self, log: &Log, size: u64) -> Result<Arc<Head>, AppendError> {
+        let mut heads = log.watch();
+        let mut status = self.watch_status();
+        tokio::select! {
+            head = heads.wait_for(|head| head.size().get() >= size) => match head {
+                Ok(head) => Ok(head.clone()),
+                Err(_) => Err(AppendError::Stopping),
+            },
+            _ = status.wait_for(|status| matches!(status, Status::Poisoned(_))) => Err(AppendError::Poisoned),
+        }
+    }
+
+    /// Creates a log, empty and published at size 0.
+    pub fn create_log(
+        &self,
+        name: &LogName,
+        kind: Kind,
+        visibility: Visibility,
+    ) -> Result<Arc<Log>, CreateError> {
+        let _one_at_a_time = self.creating.lock();
+        recover::refuse_unserved(kind).map_err(CreateError::Kind)?;
+        if self.is_poisoned() {
+            return Err(CreateError::Poisoned);
+        }
+        let logs = self.logs();
+        if logs.iter().any(|log| log.meta.name == *name) {
+            return Err(CreateError::Exists(name.clone()));
+        }
+        if logs.len() >= MAX_LOGS {
+            return Err(CreateError::TooMany(MAX_LOGS));
+        }
+        let id = LogId(logs.iter().map(|log| log.meta.id.0).max().unwrap_or(0) + 1);
+        let meta =
+            recover::create_log(&self.env, &self.paths, name.clone(), &self.server, id, kind, visibility)?;
+        let lane = recover::open_log(&self.env, &self.paths, meta, Replayed::default())?;
+        let log = lane.log.clone();
+        self.writer().lanes.insert(id, lane);
+        self.logs.write().insert(name.clone(), log.clone());
+        Ok(log)
+    }
+
+    /// Freezes a log for good: once this returns, also after a crash, it takes no more entries. What it holds is
+    /// still published.
+    pub fn freeze(&self, log: &Log) -> io::Result<()> {
+        // Under the writer's lock no commit is on its way: what comes after sees the mark.
+        let writer = self.writer();
+        let path = self.paths.frozen(&log.meta.name);
+        if !self.env.fs.exists(&path)? {
+            let text = format!("{}\n", log.durable_size());
+            let made = self.env.fs.create_durable(&path, text.as_bytes(), Mode::ReadOnly);
+            if let Err(error) = made {
+                drop(writer);
+                self.poison(&format!("freezing failed: {error}"));
+                return Err(error);
+            }
+        }
+        log.frozen.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Commits what waits, waiting up to `patience` for it. `false`: stopped, and nothing waits any more.
+    pub fn commit_step(&self, patience: Duration) -> bool {
+        let max_bytes = self.config.max_commit_bytes.min(self.max_request_bytes);
+        let Some(jobs) = self.pool.take(max_bytes, patience) else { return false };
+        if jobs.is_empty() {
+            return !self.is_poisoned();
+        }
+        let mut writer = self.writer();
+        let result = writer.commit(jobs);
+        // The sealer wants the lock too, now and then: hand it over instead of racing it.
+        MutexGuard::unlock_fair(writer);
+        match result {
+            Ok(()) => {
+                self.doorbells.publisher.ring();
+                true
+            }
+            Err(error) => {
+                self.poison(&format!("the journal failed: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Signs and releases a new head of a log, if there is anything new, or its heartbeat is due. `true`: it did.
+    pub fn publish_step(&self, log: &Log) -> bool {
+        if self.is_poisoned() {
+            return false;
+        }
+        let now_seconds = self.env.clock.wall_ns() / 1_000_000_000;
+        let mut signing = log.signing.lock();
+        let (from, to) = (signing.size().get(), log.durable_size());
+        let is_heartbeat = now_seconds >= signing.time_seconds() + self.config.heartbeat.as_secs();
+        if from == to && !is_heartbeat {
+            return false;
+        }
+        let started = std::time::Instant::now();
+        let chunks = log.tail.read().chunks_in(from..to);
+        match signing.publish(&log.tree, &chunks, now_seconds) {
+            Ok(head) if !self.is_poisoned() => {
+                let took_us = started.elapsed().as_micros() as u64;
+                tracing::debug!(log = %log.meta.name, size = to, entries = to - from, took_us, "publish");
+                log.head.send_replace(Arc::new(head));
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                self.poison(&format!("log `{}`: {error}", log.meta.name));
+                false
+            }
+        }
+    }
+
+    /// Seals a round of published entries of a log. `true`: there may be more to seal.
+    pub fn seal_step(&self, log: &Log) -> bool {
+        if self.is_poisoned() {
+            return false;
+        }
+        let started = std::time::Instant::now();
+        let sealed = match seal::round(log) {
+            Ok(None) => return false,
+            Ok(Some(sealed)) => sealed,
+            Err(error) => {
+                self.poison(&format!("sealing log `{}` failed: {error}", log.meta.name));
+                return false;
+            }
+        };
+        let before = log.sealed_size();
+        if let Err(error) = self.writer().sealed(log, sealed) {
+            self.poison(&format!("the journal failed: {error}"));
+            return false;
+        }
+        self.drained.notify_waiters();
+        let took_us = started.elapsed().as_micros() as u64;
+        tracing::debug!(log = %log.meta.name, sealed, entries = sealed - before, took_us, "seal");
+        true
+    }
+
+    /// Completes a log's static site at its published head, whose full bundles are all sealed.
+    pub(crate) fn export_step(&self, log: &Log) -> io::Result<Arc<Head>> {
+        let before = recover::exported(&self.env, &self.paths, &log.meta).map_err(io::Error::other)?;
+        let head = log.head();
+        if log.sealed_size() / 256 != head.size().get() / 256 {
+            return Err(io::Error::other("not sealed up to the head"));
+        }
+        seal::export(log, &head, before.map_or(graven_merkle::TreeSize::ZERO, |before| before.size()))?;
+        Ok(head)
+    }
+
+    /// Makes the next journal segment ready and looks at the disk.
+    pub fn upkeep_step(&self) {
+        if self.is_poisoned() {
+            return;
+        }
+        let free = self.env.fs.free_bytes(self.paths.root()).unwrap_or(u64::MAX);
+        let segments = self.writer().journal.segments();
+        let mut is_full = free < self.config.reserve_bytes;
+        if !is_full && !segments.is_ready() {
+            let made = self.env.random().and_then(|nonce| segments.prepare(nonce));
+            match made {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => is_full = true,
+                Err(error) => self.poison(&format!("the journal failed: {error}")),
+                Ok(()) => {}
+            }
+        }
+        if self.disk_full.swap(is_full, Ordering::Relaxed) != is_full {
+            if is_full {
+                tracing::error!(
+                    free_bytes = free,
+                    "disk nearly full: appends are refused until there is room"
+                );
+            } else {
+                tracing::info!(free_bytes = free, "disk has room again: appends go on");
+            }
+        }
+    }
+
+    /// No more acknowledgements, no more signatures: the process is to end, and to recover from disk.
+    pub(crate) fn poison(&self, why: &str) {
+        if self.poisoned.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        tracing::error!(why, "poisoned: nothing is acknowledged or signed any more");
+        self.status.send_replace(Status::Poisoned(why.to_owned()));
+        self.pool.abandon();
+        self.drained.notify_waiters();
+        self.doorbells.ring_all();
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::SeqCst)
+    }
+
+    /// Takes no more requests.
+    pub(crate) fn close(&self) {
+        self.status.send_if_modified(|status| {
+            let was_running = *status == Status::Running;
+            if was_running {
+                *status = Status::Stopping;
+            }
+            was_running
+        });
+        self.pool.close();
+        self.drained.notify_waiters();
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock()
+    }
+
+    fn check_entries(&self, log: &Log, entries: &[Bytes]) -> Result<usize, AppendError> {
+        if log.meta.kind != Kind::Bytes {
+            return Err(AppendError::WrongKind { log: log.meta.name.to_string(), kind: log.meta.kind });
+        }
+        if entries.is_empty() {
+            return Err(AppendError::Nothing);
+        }
+        for (position, entry) in entries.iter().enumerate() {
+            match entry.len() {
+                0 => return Err(AppendError::Empty(position)),
+                bytes if bytes > MAX_ENTRY_BYTES => return Err(AppendError::TooLong { position, bytes }),
+                _ => {}
+            }
+        }
+        let bytes = entries.iter().map(|entry| entry.len() + 2).sum();
+        let max_bytes = self.max_request_bytes;
+        if bytes > max_bytes || entries.len() > MAX_REQUEST_ENTRIES {
+            return Err(AppendError::TooMuch { entries: entries.len(), bytes, max_bytes });
+        }
+        if log.is_frozen() {
+            return Err(AppendError::Frozen(log.meta.name.to_string()));
+        }
+        Ok(bytes)
+    }
+
+    fn claim(
+        &self,
+        log: &Log,
+        key: Option<IdempotencyKey<'_>>,
+        entries: &[Bytes],
+    ) -> Result<Option<Claim>, AppendError> {
+        let Some(IdempotencyKey { key, issued_ns }) = key else { return Ok(None) };
+        let entries = entries.iter().map(|entry| &entry[..]);
+        self.digester.claim(log.meta.id, key, issued_ns, entries).map(Some)
+    }
+
+    fn admit(&self, log: &Log, entries: usize, bytes: usize) -> Result<OwnedSemaphorePermit, AppendError> {
+        if self.is_poisoned() {
+            return Err(AppendError::Poisoned);
+        }
+        if self.is_disk_full() {
+            return Err(AppendError::DiskFull);
+        }
+        if self.is_backlogged(log) {
+            return Err(AppendError::Overloaded { retry_after: Duration::from_millis(200) });
+        }
+        self.pool.try_admit(entries, bytes)
+    }
+
+    async fn admit_waiting(
+        &self,
+        log: &Log,
+        entries: usize,
+        bytes: usize,
+    ) -> Result<OwnedSemaphorePermit, AppendError> {
+        loop {
+            let drained = self.drained.notified();
+            match self.admit(log, entries, bytes) {
+                Err(AppendError::Overloaded { .. }) if self.is_backlogged(log) => drained.await,
+                Err(AppendError::Overloaded { .. }) => return self.pool.admit(entries, bytes).await,
+                other => return other,
+            }
+        }
+    }
+
+    fn is_backlogged(&self, log: &Log) -> bool {
+        log.tail.read().bytes() > self.config.max_unsealed_bytes
+    }
+
+    fn submit(
+        &self,
+        log: &Arc<Log>,
+        entries: Vec<Bytes>,
+        claim: Option<Claim>,
+        bytes: usize,
+        room: OwnedSemaphorePermit,
+    ) -> Result<oneshot::Receiver<Result<Sequenced, AppendError>>, AppendError> {
+        // Hashing happens here, in the task of the request: the writer only frames.
+        let drafts = entries.into_iter().map(Draft::new).collect();
+        let (reply, answer) = oneshot::channel();
+        self.pool.push(Job { log: log.clone(), drafts, claim, bytes, reply, _room: room })?;
+        Ok(answer)
+    }
+}

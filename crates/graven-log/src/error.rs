@@ -1,0 +1,250 @@
+//! What can go wrong, one enum an operation, each saying whose fault it is and what to do.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use graven_note::SigningKeyError;
+
+use crate::clock::ClockError;
+
+/// A signing key was not made or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Storage failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Others can read the key.
+    #[error("{0} can be read by others: take it as exposed, or `chmod 600` it if you know better")]
+    Exposed(PathBuf),
+    /// Not the key that the log's manifest names.
+    #[error("{0} is not the key that the log names: put the right file back")]
+    Mismatch(PathBuf),
+    /// A name that no key can have.
+    #[error("{0}")]
+    Name(String),
+    /// The key itself.
+    #[error(transparent)]
+    Key(#[from] SigningKeyError),
+}
+
+/// A data directory was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// There is one.
+    #[error("{0} holds a server already: choose another directory (nothing was changed)")]
+    Exists(PathBuf),
+    /// The directory holds other things.
+    #[error("{0} is not empty: choose an empty or a new directory")]
+    NotEmpty(PathBuf),
+    /// The origin gives no log name.
+    #[error("origin `{0}` must be `prefix/name`, like example.com/audit, with a legal log name at its end")]
+    Origin(String),
+    /// A kind that this build does not serve.
+    #[error("logs of kind `{0}` cannot be created yet: use `bytes`")]
+    Kind(crate::meta::Kind),
+    /// A key was not made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Storage failed.
+    #[error("storage: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A log was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// One of that name exists.
+    #[error("log `{0}` exists already")]
+    Exists(crate::meta::LogName),
+    /// A kind that this build does not serve.
+    #[error("logs of kind `{0}` cannot be created yet: use `bytes`")]
+    Kind(crate::meta::Kind),
+    /// As many as a server takes.
+    #[error("this server has {0} logs, as many as it takes: start another one")]
+    TooMany(usize),
+    /// Storage failed.
+    #[error("storage failed: the server must be restarted")]
+    Poisoned,
+    /// A key was not made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The log was made but did not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// A data directory does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Nothing there.
+    #[error("{0} holds no server: `graven init` makes one (a lost one must be restored, never made anew)")]
+    Missing(PathBuf),
+    /// Something else, or another format version.
+    #[error("{0} is not of a format that this version knows: use the version that wrote it")]
+    Foreign(PathBuf),
+    /// Another process has it.
+    #[error("{0} is in use by another process: stop that one first")]
+    Locked(PathBuf),
+    /// The journal does not open.
+    #[error(transparent)]
+    Journal(#[from] graven_store::journal::OpenError),
+    /// The signer journal does not open.
+    #[error(transparent)]
+    Signer(#[from] graven_store::chain::ChainError),
+    /// A key does not load.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// What is stored cannot have been written by us.
+    #[error("log `{log}` is damaged: {what}; run `graven fsck`, then restore the data directory from a copy")]
+    Damaged {
+        /// Which log.
+        log: String,
+        /// What does not hold.
+        what: String,
+    },
+    /// Storage is older than what was signed.
+    #[error(
+        "log `{log}` has {have} entries, and size {signed} was signed: this data directory went back in time. \
+         Nothing will be signed or appended. Restore the newer one, or start a new log under a new origin"
+    )]
+    Behind {
+        /// Which log.
+        log: String,
+        /// Entries that are stored.
+        have: u64,
+        /// Size of the newest signed checkpoint.
+        signed: u64,
+    },
+    /// The stored entries are not those that were signed.
+    #[error(
+        "log `{log}`: the stored entries do not hash to the root signed at size {size}: they were changed. Nothing \
+         will be signed or appended. Run `graven fsck`, then restore the data directory from a copy"
+    )]
+    Changed {
+        /// Which log.
+        log: String,
+        /// Size of the newest signed checkpoint.
+        size: u64,
+    },
+    /// Storage failed.
+    #[error("storage: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Entries were not appended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// No entry in the request.
+    #[error("there is no entry to append")]
+    Nothing,
+    /// An entry without bytes.
+    #[error("entry {0} is empty: an entry has at least one byte")]
+    Empty(usize),
+    /// An entry over the limit.
+    #[error("entry {position} has {bytes} bytes; an entry has at most 65,535")]
+    TooLong {
+        /// Which entry of the request.
+        position: usize,
+        /// Its length.
+        bytes: usize,
+    },
+    /// More than fits one commit.
+    #[error(
+        "the batch has {bytes} bytes in {entries} entries; at most {max_bytes} bytes go into one: split it"
+    )]
+    TooMuch {
+        /// Entries of the request.
+        entries: usize,
+        /// Their length together.
+        bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// The log takes no more entries.
+    #[error("log `{0}` is frozen: it takes no more entries")]
+    Frozen(String),
+    /// Raw entries for a log of another kind.
+    #[error("log `{log}` holds {kind}: raw entries go to logs of bytes only")]
+    WrongKind {
+        /// Which log.
+        log: String,
+        /// Its kind.
+        kind: crate::meta::Kind,
+    },
+    /// The sequencer hook said no.
+    #[error("{0}")]
+    Refused(String),
+    /// The idempotency key has been used for something else.
+    #[error("this idempotency key was used for other content at index {index}: use a new key")]
+    KeyReused {
+        /// Where the other content is.
+        index: u64,
+    },
+    /// The idempotency key is not 1 to 128 visible ASCII characters.
+    #[error("an idempotency key has 1 to 128 visible ASCII characters")]
+    KeyMalformed,
+    /// The idempotency key may have been forgotten.
+    #[error(
+        "this idempotency key was issued too long ago to be remembered for sure: look whether the entry is in the \
+         log, and use a new key if it is not"
+    )]
+    KeyTooOld,
+    /// The idempotency key claims a time that has not come.
+    #[error("this idempotency key was issued in the future: set the caller's clock right")]
+    KeyFromFuture,
+    /// More is waiting than is good.
+    #[error("the server has as much to do as it takes: try again in {} ms", .retry_after.as_millis())]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The disk is nearly full.
+    #[error("the server's disk is nearly full: reads go on, appends wait until the operator makes room")]
+    DiskFull,
+    /// The machine's clock cannot be believed.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// Storage failed: nothing more is acknowledged until a restart.
+    #[error("the server's storage failed: whether this entry is in the log is not known until it restarts")]
+    Poisoned,
+    /// The server is going down.
+    #[error("the server is shutting down: try again elsewhere or later")]
+    Stopping,
+}
+
+/// Something was not read or proven.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Beyond what is published.
+    #[error("{asked} is beyond the tree: its published size is {size}")]
+    OutOfRange {
+        /// The index or size asked for.
+        asked: u64,
+        /// The published size.
+        size: u64,
+    },
+    /// First and second the wrong way round.
+    #[error("the first size, {from}, is greater than the second, {to}")]
+    Reversed {
+        /// The smaller size should be.
+        from: u64,
+        /// The greater one should be.
+        to: u64,
+    },
+    /// The indices of a multi-entry proof.
+    #[error("{0}")]
+    Indices(String),
+    /// Storage failed or what it holds does not verify.
+    #[error("stored data of this log does not verify ({0}): the operator must run `graven fsck`")]
+    Damaged(String),
+    /// Storage failed.
+    #[error("storage: {0}")]
+    Storage(String),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Storage(error.to_string())
+    }
+}

@@ -1,0 +1,65 @@
+//! A log's signing keys: three types by default, each in a PEM file that only its owner can read.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use graven_note::{KeyName, LocalSigner, SignatureType, Signer, VerifierKey};
+use graven_store::fs::{Fs, Mode};
+
+use crate::env::Env;
+use crate::error::KeyError;
+use crate::meta::LogMeta;
+
+/// The types that sign a log's checkpoints, with the file of each: ECDSA P-256, Ed25519 (which the witness network
+/// requires) and ML-DSA-44 (which carries the time, and outlives quantum computers).
+pub const LOG_KEY_TYPES: [(SignatureType, &str); 3] = [
+    (SignatureType::EcdsaP256, "p256.pem"),
+    (SignatureType::Ed25519, "ed25519.pem"),
+    (SignatureType::MlDsa44, "ml-dsa-44.pem"),
+];
+
+/// Longest PEM file of a key.
+const MAX_PEM_BYTES: u64 = 64 << 10;
+
+/// Makes one key and puts it into a file of mode 0600, replacing what an interrupted creation left.
+pub(crate) fn create(
+    env: &Env,
+    path: &Path,
+    name: &str,
+    signature_type: SignatureType,
+) -> Result<VerifierKey, KeyError> {
+    let name = KeyName::new(name).map_err(|e| KeyError::Name(e.to_string()))?;
+    let seed = zeroize::Zeroizing::new(env.random::<32>()?);
+    let signer = LocalSigner::generate(name, signature_type, &seed)?;
+    env.fs.replace_durable(path, signer.to_pkcs8_pem()?.as_bytes(), Mode::Private)?;
+    Ok(signer.vkey().clone())
+}
+
+/// Makes all keys of a log in `dir`.
+pub(crate) fn create_all(env: &Env, dir: &Path, origin: &str) -> Result<Vec<VerifierKey>, KeyError> {
+    env.fs.create_dir_all(dir)?;
+    LOG_KEY_TYPES.iter().map(|(kind, file)| create(env, &dir.join(file), origin, *kind)).collect()
+}
+
+/// Loads the signers of a log, which must be those its manifest names.
+pub(crate) fn load_all(fs: &dyn Fs, dir: &Path, meta: &LogMeta) -> Result<Vec<Arc<dyn Signer>>, KeyError> {
+    let load = |vkey: &VerifierKey| load_one(fs, dir, vkey);
+    meta.keys.iter().map(load).collect()
+}
+
+fn load_one(fs: &dyn Fs, dir: &Path, vkey: &VerifierKey) -> Result<Arc<dyn Signer>, KeyError> {
+    let file = LOG_KEY_TYPES.iter().find(|(kind, _)| *kind == vkey.signature_type());
+    let (kind, file) =
+        file.ok_or_else(|| KeyError::Name(format!("{vkey} is of no type a log signs with")))?;
+    let path = dir.join(file);
+    if !fs.is_private(&path)? {
+        return Err(KeyError::Exposed(path));
+    }
+    let pem = zeroize::Zeroizing::new(fs.read(&path, MAX_PEM_BYTES)?);
+    let pem = std::str::from_utf8(&pem).map_err(|_| KeyError::Mismatch(path.clone()))?;
+    let signer = LocalSigner::from_pkcs8_pem(vkey.name().clone(), *kind, pem)?;
+    if signer.vkey() != vkey {
+        return Err(KeyError::Mismatch(path));
+    }
+    Ok(Arc::new(signer))
+}

@@ -1,0 +1,248 @@
+//! One log as its readers see it: the published head, proofs under it, and the entries.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use graven_merkle::tile::{BundlePath, EntryBundle, MAX_ENTRY_BYTES, TILE_WIDTH};
+use graven_merkle::{
+    ConsistencyProof, Hash, HashReader, InclusionProof, LeafIndex, MultiProof, ProveError, TreeSize,
+    prove_consistency, prove_inclusion, prove_multi, verify_consistency, verify_inclusion, verify_multi,
+};
+use graven_note::Checkpoint;
+use graven_store::objects::Objects;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::error::ReadError;
+use crate::meta::LogMeta;
+use crate::signing::Signing;
+use crate::tail::Tail;
+use crate::tree::{FromTiles, Tree};
+
+/// Longest entry bundle: 256 entries with their lengths.
+pub(crate) const MAX_BUNDLE_BYTES: u64 = TILE_WIDTH as u64 * (MAX_ENTRY_BYTES as u64 + 2);
+
+/// A published tree head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Origin, size and root.
+    pub checkpoint: Checkpoint,
+    /// When it was signed last, in seconds since 1970, from its timestamped signature.
+    pub time_seconds: u64,
+    /// The signed note, byte for byte.
+    pub note: Bytes,
+}
+
+impl Head {
+    /// The tree size.
+    pub fn size(&self) -> TreeSize {
+        self.checkpoint.size()
+    }
+}
+
+/// A log.
+pub struct Log {
+    pub(crate) meta: LogMeta,
+    pub(crate) tree: Tree,
+    pub(crate) tail: RwLock<Tail>,
+    pub(crate) objects: Arc<Objects>,
+    /// Entries that are durable and in the tree.
+    pub(crate) integrated: AtomicU64,
+    /// Entries in durable bundles.
+    pub(crate) sealed: AtomicU64,
+    pub(crate) frozen: AtomicBool,
+    pub(crate) head: watch::Sender<Arc<Head>>,
+    pub(crate) signing: Mutex<Signing>,
+    pub(crate) site: PathBuf,
+}
+
+impl Log {
+    /// What the log is.
+    pub fn meta(&self) -> &LogMeta {
+        &self.meta
+    }
+
+    /// The newest published head.
+    pub fn head(&self) -> Arc<Head> {
+        self.head.borrow().clone()
+    }
+
+    /// Follows the published head.
+    pub fn watch(&self) -> watch::Receiver<Arc<Head>> {
+        self.head.subscribe()
+    }
+
+    /// Entries whose index is fixed for ever, published or not.
+    pub fn durable_size(&self) -> u64 {
+        self.integrated.load(Ordering::Acquire)
+    }
+
+    /// Entries in sealed bundles.
+    pub fn sealed_size(&self) -> u64 {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    /// Whether it takes no more entries.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Acquire)
+    }
+
+    /// Its C2SP tlog-tiles folder.
+    pub fn site(&self) -> &std::path::Path {
+        &self.site
+    }
+
+    /// The leaf hash of an entry within the published tree.
+    pub fn leaf_hash(&self, index: LeafIndex) -> Result<Hash, ReadError> {
+        self.require_index(index, self.head().size())?;
+        Ok(self.tree.leaf(index)?)
+    }
+
+    /// Proves that entry `index` is in the published tree of `size`, and returns its leaf hash with the proof.
+    pub fn inclusion(&self, index: LeafIndex, size: TreeSize) -> Result<(Hash, InclusionProof), ReadError> {
+        self.require_size(size)?;
+        self.require_index(index, size)?;
+        self.checked(size, |reader, root| {
+            let leaf = self.read_leaf(reader, index)?;
+            let proof = prove_inclusion(reader, index, size).map_err(broken)?;
+            let holds = verify_inclusion(leaf, index, size, &proof, root).is_ok();
+            Ok(holds.then_some((leaf, proof)))
+        })
+    }
+
+    /// Proves several entries at once, and returns their leaf hashes with the proof.
+    pub fn multi(&self, indices: &[LeafIndex], size: TreeSize) -> Result<(Vec<Hash>, MultiProof), ReadError> {
+        self.require_size(size)?;
+        if let Some(last) = indices.last() {
+            self.require_index(*last, size)?;
+        }
+        self.checked(size, |reader, root| {
+            let proof = match prove_multi(reader, indices, size) {
+                Err(ProveError::Indices(error)) => return Err(ReadError::Indices(error.to_string())),
+                other => other.map_err(broken)?,
+            };
+            let ids: Vec<_> = indices.iter().map(|index| graven_merkle::NodeId::leaf(*index)).collect();
+            let leaves = reader.read(&ids)?;
+            let holds = verify_multi(indices, &leaves, size, &proof, root).is_ok();
+            Ok(holds.then_some((leaves, proof)))
+        })
+    }
+
+    /// Proves that the published tree of `to` begins with that of `from`.
+    pub fn consistency(&self, from: TreeSize, to: TreeSize) -> Result<ConsistencyProof, ReadError> {
+        self.require_size(to)?;
+        if from > to {
+            return Err(ReadError::Reversed { from: from.get(), to: to.get() });
+        }
+        self.checked(to, |reader, root| {
+            let from_root = graven_merkle::root(reader, from).map_err(broken)?;
+            let proof = prove_consistency(reader, from, to).map_err(broken)?;
+            let holds = verify_consistency(from, &from_root, to, root, &proof).is_ok();
+            Ok(holds.then_some(proof))
+        })
+    }
+
+    /// Entries of a range within the published tree, in order: at most `max_bytes` of them, but at least one.
+    pub fn entries(&self, range: Range<u64>, max_bytes: usize) -> Result<Vec<Bytes>, ReadError> {
+        let size = self.head().size().get();
+        if range.end > size {
+            return Err(ReadError::OutOfRange { asked: range.end, size });
+        }
+        let mut found = Vec::new();
+        let (mut at, mut bytes) = (range.start, 0);
+        while at < range.end {
+            for entry in self.entries_at(at..range.end)? {
+                bytes += entry.len();
+                if bytes > max_bytes && !found.is_empty() {
+                    return Ok(found);
+                }
+                at += 1;
+                found.push(entry);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Some entries from the start of a range within the durable size on, at least one.
+    pub(crate) fn durable_entries(&self, range: Range<u64>) -> Result<Vec<Bytes>, ReadError> {
+        self.entries_at(range)
+    }
+
+    /// Some entries from the range's start on, at least one: those of one bundle, or of the tail.
+    fn entries_at(&self, range: Range<u64>) -> Result<Vec<Bytes>, ReadError> {
+        let width = u64::from(TILE_WIDTH);
+        let number = range.start / width;
+        let bundle_end = (number + 1) * width;
+        // The tail first: what is not in it any more has been sealed before it went.
+        let part = range.start..range.end.min(bundle_end);
+        if let Some(entries) = self.tail.read().entries(part.clone()) {
+            return Ok(entries);
+        }
+        let path = BundlePath::new(number, TILE_WIDTH).ok_or_else(|| damaged("no such bundle"))?;
+        let bytes = Bytes::from(self.objects.read(&path.to_string(), MAX_BUNDLE_BYTES)?);
+        let bundle = EntryBundle::parse(&bytes, TILE_WIDTH).map_err(|e| damaged(&format!("{path}: {e}")))?;
+        let skip = usize::try_from(part.start % width).map_err(|_| damaged("index"))?;
+        let take = usize::try_from(part.end - part.start).map_err(|_| damaged("range"))?;
+        Ok(bundle.entries().skip(skip).take(take).map(|entry| bytes.slice_ref(entry)).collect())
+    }
+
+    /// Makes something that verifies under the root of `size`: from derived nodes, and where those do not verify, from
+    /// the tile files.
+    fn checked<T>(
+        &self,
+        size: TreeSize,
+        make: impl Fn(&dyn HashReader<Error = std::io::Error>, &Hash) -> Result<Option<T>, ReadError>,
+    ) -> Result<T, ReadError> {
+        let head = self.head();
+        let root = |reader: &dyn HashReader<Error = std::io::Error>| {
+            if size == head.size() {
+                return Ok(*head.checkpoint.root());
+            }
+            graven_merkle::root(reader, size).map_err(broken)
+        };
+        let derived: &dyn HashReader<Error = std::io::Error> = &self.tree;
+        if let Ok(Some(made)) = root(derived).and_then(|root| make(derived, &root)) {
+            return Ok(made);
+        }
+        let tiles = FromTiles(&self.tree);
+        make(&tiles, &root(&tiles)?)?.ok_or_else(|| damaged("its tiles do not hash to the published root"))
+    }
+
+    fn read_leaf(
+        &self,
+        reader: &dyn HashReader<Error = std::io::Error>,
+        index: LeafIndex,
+    ) -> Result<Hash, ReadError> {
+        let found = reader.read(&[graven_merkle::NodeId::leaf(index)])?;
+        found.first().copied().ok_or_else(|| damaged("a leaf hash is missing"))
+    }
+
+    fn require_size(&self, size: TreeSize) -> Result<(), ReadError> {
+        let published = self.head().size();
+        if size > published {
+            return Err(ReadError::OutOfRange { asked: size.get(), size: published.get() });
+        }
+        Ok(())
+    }
+
+    fn require_index(&self, index: LeafIndex, size: TreeSize) -> Result<(), ReadError> {
+        if !index.is_within(size) {
+            return Err(ReadError::OutOfRange { asked: index.get(), size: size.get() });
+        }
+        Ok(())
+    }
+}
+
+fn damaged(what: &str) -> ReadError {
+    ReadError::Damaged(what.to_owned())
+}
+
+fn broken(error: ProveError<std::io::Error>) -> ReadError {
+    match error {
+        ProveError::Read(source) => ReadError::Storage(source.to_string()),
+        other => ReadError::Damaged(other.to_string()),
+    }
+}

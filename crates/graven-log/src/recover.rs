@@ -1,0 +1,332 @@
+//! Making, opening and checking a data directory.
+//!
+//! Opening trusts nothing that it can check: the journal is chained and hashed, the tree is rebuilt from tiles and
+//! journal, and its root at the signed size must be the one that the signer journal says was signed. The code that
+//! rebuilds is the code that runs after every commit.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use graven_merkle::{LeafIndex, TreeSize};
+use graven_note::{Checkpoint, Origin, SignatureType, SignedNote, VerifierKey};
+use graven_store::fs::{Lock, Mode};
+use graven_store::journal::{Journal, LogId, RecordBuilder};
+use graven_store::{ChainFile, Objects};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::clock::LogClock;
+use crate::config::Config;
+use crate::env::Env;
+use crate::error::{InitError, OpenError};
+use crate::keys;
+use crate::log::Log;
+use crate::meta::{Kind, LogMeta, LogName, MAX_MANIFEST_BYTES, Paths, ServerMeta, Visibility, name_of};
+use crate::replay::{Replay, Replayed};
+use crate::sequencer::{Identity, Sequencer};
+use crate::signing::{self, Signed, Signing};
+use crate::tail::Tail;
+use crate::tree::Tree;
+use crate::window::Window;
+use crate::writer::{Lane, Writer};
+
+/// What `init` made.
+#[derive(Debug)]
+pub struct Initialized {
+    /// The first log.
+    pub meta: LogMeta,
+    /// Where the recovery key lies, to be taken offline.
+    pub recovery_key: std::path::PathBuf,
+}
+
+/// Makes a new data directory with its first log. Nothing that exists is ever changed.
+pub fn init(
+    env: &Env,
+    dir: &Path,
+    origin: &str,
+    kind: Kind,
+    visibility: Visibility,
+    config: &Config,
+) -> Result<Initialized, InitError> {
+    let bad_origin = || InitError::Origin(origin.to_owned());
+    let log_origin = Origin::new(origin).map_err(|_| bad_origin())?;
+    let name = name_of(&log_origin).ok_or_else(bad_origin)?;
+    let prefix = origin.rsplit_once('/').map(|(prefix, _)| prefix.to_owned()).ok_or_else(bad_origin)?;
+    refuse_unserved(kind).map_err(InitError::Kind)?;
+    let paths = Paths::new(dir);
+    if env.fs.exists(&paths.server())? {
+        return Err(InitError::Exists(dir.to_owned()));
+    }
+    if env.fs.exists(dir)? && !env.fs.list(dir)?.is_empty() {
+        return Err(InitError::NotEmpty(dir.to_owned()));
+    }
+    env.fs.create_dir_all(dir)?;
+    let recovery_name = format!("{prefix}/recovery");
+    let recovery = keys::create(env, &paths.recovery_key(), &recovery_name, SignatureType::Ed25519)?;
+    let secret = Zeroizing::new(env.random::<32>()?);
+    Journal::create(env.fs.clone(), &paths.journal(), config.segment_bytes, env.random()?)?;
+    let server = ServerMeta { prefix, secret, recovery: recovery.clone() };
+    let meta = create_log(env, &paths, name, &server, LogId(1), kind, visibility)?;
+    // The server exists once its manifest does; until then `init` may be run again after the rest is removed.
+    env.fs.create_durable(&paths.server(), server.to_text().as_bytes(), Mode::Private)?;
+    Ok(Initialized { meta, recovery_key: paths.recovery_key() })
+}
+
+/// Kinds whose sequencer this build has.
+pub(crate) fn refuse_unserved(kind: Kind) -> Result<(), Kind> {
+    match kind {
+        Kind::Bytes => Ok(()),
+        Kind::Events | Kind::Access => Err(kind),
+    }
+}
+
+fn sequencer_of(kind: Kind) -> Option<Box<dyn Sequencer>> {
+    match kind {
+        Kind::Bytes => Some(Box::new(Identity)),
+        Kind::Events | Kind::Access => None,
+    }
+}
+
+/// Makes the files of a log. It exists once its manifest does.
+pub(crate) fn create_log(
+    env: &Env,
+    paths: &Paths,
+    name: LogName,
+    server: &ServerMeta,
+    id: LogId,
+    kind: Kind,
+    visibility: Visibility,
+) -> Result<LogMeta, crate::error::KeyError> {
+    let origin = format!("{}/{name}", server.prefix);
+    let origin = Origin::new(origin).map_err(|e| crate::error::KeyError::Name(e.to_string()))?;
+    env.fs.create_dir_all(&paths.log(&name))?;
+    let log_keys = keys::create_all(env, &paths.keys(&name), origin.as_str())?;
+    let created_ns = env.clock.wall_ns();
+    signing::create_journal(&*env.fs, &paths.signer(&name), &origin, created_ns / 1_000_000_000)?;
+    let recovery = server.recovery.clone();
+    let meta = LogMeta { id, name, origin, kind, visibility, created_ns, keys: log_keys, recovery };
+    env.fs.create_durable(&paths.manifest(&meta.name), meta.to_text().as_bytes(), Mode::Shared)?;
+    Ok(meta)
+}
+
+/// A data directory, opened and checked.
+pub(crate) struct Opened {
+    pub(crate) paths: Paths,
+    pub(crate) server: ServerMeta,
+    pub(crate) logs: BTreeMap<LogName, Arc<Log>>,
+    pub(crate) writer: Writer,
+    pub(crate) lock: Box<dyn Lock>,
+}
+
+/// Takes the lock of a data directory and reads its manifest.
+pub(crate) fn enter(env: &Env, paths: &Paths) -> Result<(ServerMeta, Box<dyn Lock>), OpenError> {
+    let foreign = || OpenError::Foreign(paths.root().to_owned());
+    if !env.fs.exists(&paths.server())? {
+        return Err(OpenError::Missing(paths.root().to_owned()));
+    }
+    let lock = env.fs.lock(&paths.lock()).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => OpenError::Locked(paths.root().to_owned()),
+        _ => OpenError::Io(error),
+    })?;
+    let text = Zeroizing::new(env.fs.read(&paths.server(), MAX_MANIFEST_BYTES)?);
+    let text = std::str::from_utf8(&text).map_err(|_| foreign())?;
+    Ok((ServerMeta::parse(text).map_err(|_| foreign())?, lock))
+}
+
+/// The manifests of all logs.
+pub(crate) fn manifests(env: &Env, paths: &Paths) -> Result<Vec<LogMeta>, OpenError> {
+    let mut metas = Vec::new();
+    for name in env.fs.list(&paths.logs())? {
+        let Ok(name) = LogName::new(&name) else { continue };
+        let path = paths.manifest(&name);
+        if !env.fs.exists(&path)? {
+            // Its creation was interrupted before anybody was told that it exists.
+            continue;
+        }
+        let text = String::from_utf8(env.fs.read(&path, MAX_MANIFEST_BYTES)?);
+        let meta = text.ok().and_then(|text| LogMeta::parse(&text).ok()).filter(|meta| meta.name == name);
+        metas.push(meta.ok_or(OpenError::Foreign(path))?);
+    }
+    metas.sort_by_key(|meta| meta.id);
+    Ok(metas)
+}
+
+/// Opens a data directory and makes it ready to be written.
+pub(crate) fn open(env: &Env, dir: &Path, config: &Config) -> Result<Opened, OpenError> {
+    let paths = Paths::new(dir);
+    let (server, lock) = enter(env, &paths)?;
+    let mut replay = Replay::new(Window::new(config.window, 0));
+    let journal = Journal::open(&env.fs, &paths.journal(), config.segment_bytes, |record, stored| {
+        replay.visit(record, &stored);
+    })?;
+    let mut logs = BTreeMap::new();
+    let mut lanes = HashMap::new();
+    for meta in manifests(env, &paths)? {
+        let replayed = replay.logs.remove(&meta.id).unwrap_or_default();
+        let lane = open_log(env, &paths, meta, replayed)?;
+        logs.insert(lane.log.meta.name.clone(), lane.log.clone());
+        lanes.insert(lane.log.meta.id, lane);
+    }
+    if let Some((id, _)) = replay.logs.first_key_value() {
+        let (log, what) =
+            (format!("number {}", id.0), "the journal has entries of it, and its folder is gone".to_owned());
+        return Err(OpenError::Damaged { log, what });
+    }
+    let journalled_floor_ns = replay.window.floor_ns();
+    let clock = LogClock::after(replay.last_time_ns);
+    let (env, window) = (env.clone(), replay.window);
+    let poisoned = Arc::new(AtomicBool::new(false));
+    let mut writer = Writer { env, journal, clock, window, lanes, journalled_floor_ns, poisoned };
+    if !writer.journal.is_empty() {
+        // What was read may never have reached the disk (a failed sync leaves it in the page cache): entries and keys
+        // that no later record vouches for are written again, elsewhere, before anything is built on them.
+        writer.roll(0)?;
+        rewrite_keys(&mut writer, &replay.newest_keys)?;
+    }
+    Ok(Opened { paths, server, logs, writer, lock })
+}
+
+fn rewrite_keys(
+    writer: &mut Writer,
+    keys: &[(LogId, u64, Vec<graven_store::journal::KeyRow>)],
+) -> io::Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut record = RecordBuilder::default();
+    for (log, first_index, rows) in keys {
+        record.begin_entries(*log, *first_index, true);
+        rows.iter().for_each(|row| record.key(*row));
+    }
+    let (time_ns, segment) = (writer.clock.last_ns(), writer.journal.active_segment());
+    writer.journal.append(record, time_ns)?;
+    for (_, first_index, rows) in keys {
+        for row in rows {
+            let claim = crate::window::Claim { key: row.key, request: row.request, issued_ns: row.issued_ns };
+            writer.window.remember(&claim, first_index + u64::from(row.first), row.count, time_ns, segment);
+        }
+    }
+    Ok(())
+}
+
+/// Opens one log: rebuilds its tree, compares it with what was signed, and releases the last signed head again.
+pub(crate) fn open_log(
+    env: &Env,
+    paths: &Paths,
+    meta: LogMeta,
+    replayed: Replayed,
+) -> Result<Lane, OpenError> {
+    let name = meta.name.clone();
+    let damaged = |what: String| OpenError::Damaged { log: name.to_string(), what };
+    replayed.check().map_err(damaged)?;
+    let signers = keys::load_all(&*env.fs, &paths.keys(&name), &meta)?;
+    let (chain, payloads) = ChainFile::open(&*env.fs, &paths.signer(&name))?;
+    let signed = signing::last_signed(&payloads, &meta.origin, &meta.keys)
+        .ok_or_else(|| damaged("its signer journal is not one of this log".to_owned()))?;
+    refuse_behind(env, paths, &meta, &replayed, &signed)?;
+
+    let objects = Arc::new(Objects::open(env.fs.clone(), &paths.site(&name))?);
+    let tree = Tree::open(env.fs.clone(), paths.nodes(&name), objects.clone(), replayed.sealed)?;
+    let sealed = size_of(replayed.sealed).map_err(&damaged)?;
+    let mut frontier = tree.frontier(sealed)?;
+    let mut tail = Tail::default();
+    let mut nodes = Vec::new();
+    for (chunk, leaves) in replayed.chunks {
+        let skip = usize::try_from(frontier.size().get().saturating_sub(chunk.first)).unwrap_or(usize::MAX);
+        for leaf in leaves.into_iter().skip(skip) {
+            frontier.push_with(leaf, |id, hash| nodes.push((id, hash)));
+        }
+        tail.push(chunk);
+    }
+    tree.extend(&nodes);
+
+    let signed_frontier = tree.frontier(signed.checkpoint.size())?;
+    if !signing::agrees(&signed_frontier, &signed.checkpoint) {
+        return Err(OpenError::Changed { log: name.to_string(), size: signed.checkpoint.size().get() });
+    }
+    let mut signing =
+        Signing::resume(env.fs.clone(), paths.signer(&name), chain, signed, signers, signed_frontier);
+    let head = signing.release_last().map_err(|error| damaged(error.to_string()))?;
+    let mut sequencer = sequencer_of(meta.kind).ok_or_else(|| OpenError::Foreign(paths.manifest(&name)))?;
+    let replay_from = sequencer.replay_from();
+    let frozen = env.fs.exists(&paths.frozen(&name))?;
+    let log = Arc::new(Log {
+        tree,
+        tail: RwLock::new(tail),
+        objects,
+        integrated: AtomicU64::new(frontier.size().get()),
+        sealed: AtomicU64::new(replayed.sealed),
+        frozen: AtomicBool::new(frozen),
+        head: watch::Sender::new(Arc::new(head)),
+        signing: Mutex::new(signing),
+        site: paths.site(&name),
+        meta,
+    });
+    if let Some(from) = replay_from {
+        replay_sequencer(&log, &mut *sequencer, from)?;
+    }
+    Ok(Lane { log, frontier, sequencer })
+}
+
+/// A store that is older than what was signed or exported must not sign again.
+fn refuse_behind(
+    env: &Env,
+    paths: &Paths,
+    meta: &LogMeta,
+    replayed: &Replayed,
+    signed: &Signed,
+) -> Result<(), OpenError> {
+    let signed_size = signed.checkpoint.size().get();
+    let behind = |have, signed| OpenError::Behind { log: meta.name.to_string(), have, signed };
+    if replayed.sequenced < signed_size {
+        return Err(behind(replayed.sequenced, signed_size));
+    }
+    if let Some(exported) = exported(env, paths, meta)?
+        && exported.size() > signed.checkpoint.size()
+    {
+        return Err(behind(signed_size, exported.size().get()));
+    }
+    Ok(())
+}
+
+/// The checkpoint of the static site, where there is one that this log signed.
+pub(crate) fn exported(env: &Env, paths: &Paths, meta: &LogMeta) -> Result<Option<Checkpoint>, OpenError> {
+    let path = paths.site(&meta.name).join("checkpoint");
+    if !env.fs.exists(&path)? {
+        return Ok(None);
+    }
+    let bytes = env.fs.read(&path, graven_note::MAX_NOTE_BYTES as u64)?;
+    let note = SignedNote::parse(&bytes).ok().and_then(|note| note.verify(&meta.keys).ok());
+    Ok(note.and_then(|note| Checkpoint::parse(note.text()).ok()).filter(|it| *it.origin() == meta.origin))
+}
+
+fn replay_sequencer(log: &Log, sequencer: &mut dyn Sequencer, from: u64) -> Result<(), OpenError> {
+    let damaged = |what: String| OpenError::Damaged { log: log.meta.name.to_string(), what };
+    let end = log.durable_size();
+    let mut at = from;
+    while at < end {
+        for entry in log.durable_entries(at..end).map_err(|error| damaged(error.to_string()))? {
+            let index = LeafIndex::new(at).ok_or_else(|| damaged("too many entries".to_owned()))?;
+            sequencer.replay(index, &entry);
+            at += 1;
+        }
+    }
+    Ok(())
+}
+
+fn size_of(size: u64) -> Result<TreeSize, String> {
+    TreeSize::new(size).ok_or_else(|| "its size is beyond 2^63 - 1".to_owned())
+}
+
+/// The verifier keys of a data directory's logs, for `graven keys show`.
+pub fn log_keys(env: &Env, dir: &Path) -> Result<Vec<(LogName, Vec<VerifierKey>, VerifierKey)>, OpenError> {
+    let paths = Paths::new(dir);
+    if !env.fs.exists(&paths.server())? {
+        return Err(OpenError::Missing(dir.to_owned()));
+    }
+    Ok(manifests(env, &paths)?.into_iter().map(|meta| (meta.name, meta.keys, meta.recovery)).collect())
+}

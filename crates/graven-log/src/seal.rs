@@ -1,0 +1,112 @@
+//! Sealing: published entries move from the journal into write-once bundles and tiles.
+//!
+//! A round writes the objects of some bundles, makes them durable with one sync, journals how far sealing has come,
+//! and only then lets go of what was in memory. A crash before the journal record leaves objects above the watermark,
+//! which the next round writes again with the same bytes.
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use graven_merkle::TreeSize;
+use graven_merkle::tile::{BundlePath, EntryBundle, ExpandedTile, TILE_WIDTH, TileId, TilePath, levels};
+
+use crate::log::{Head, Log};
+
+/// Bundles of one round: 65,536 entries, one full tile of level 1.
+const ROUND_BUNDLES: u64 = 256;
+
+/// Writes the objects of the next bundles within the published size, durably. Returns up to where the log is sealed
+/// once that is journalled, if anything was written.
+pub(crate) fn round(log: &Log) -> io::Result<Option<u64>> {
+    let width = u64::from(TILE_WIDTH);
+    let sealed = log.sealed.load(Ordering::Acquire);
+    let first = sealed / width;
+    let last = (log.head().size().get() / width).min(first + ROUND_BUNDLES);
+    if last <= first {
+        return Ok(None);
+    }
+    for number in first..last {
+        write_bundle(log, number)?;
+        write_tiles(log, number)?;
+    }
+    log.objects.sync()?;
+    Ok(Some(last * width))
+}
+
+fn write_bundle(log: &Log, number: u64) -> io::Result<()> {
+    let path = BundlePath::new(number, TILE_WIDTH).ok_or_else(|| io::Error::other("no such bundle"))?;
+    log.objects.write(&path.to_string(), &tail_bundle(log, number, TILE_WIDTH)?)
+}
+
+/// The first `width` entries of a bundle that is not sealed yet.
+fn tail_bundle(log: &Log, number: u64, width: u16) -> io::Result<Vec<u8>> {
+    let first = number * u64::from(TILE_WIDTH);
+    let entries = log.tail.read().entries(first..first + u64::from(width));
+    let entries = entries.filter(|entries| entries.len() == usize::from(width));
+    let entries = entries.ok_or_else(|| io::Error::other("an unsealed entry is missing"))?;
+    EntryBundle::encode(entries.iter()).map_err(io::Error::other)
+}
+
+/// Writes the level-0 tile of a bundle and every tile above that it completes.
+fn write_tiles(log: &Log, number: u64) -> io::Result<()> {
+    let (mut level, mut index) = (0_u8, number);
+    loop {
+        let tile = TileId::new(level, index).ok_or_else(|| io::Error::other("no such tile"))?;
+        let row = log.tree.hot_row(tile).ok_or_else(|| io::Error::other("an unsealed tile is missing"))?;
+        let expanded =
+            ExpandedTile::from_row(&row).ok_or_else(|| io::Error::other("a tile has 256 hashes"))?;
+        let path = TilePath::new(tile, TILE_WIDTH).ok_or_else(|| io::Error::other("no such tile"))?;
+        log.objects.write(&path.to_string(), &expanded.row_bytes())?;
+        log.tree.write_block(tile, &expanded)?;
+        if (index + 1) % u64::from(TILE_WIDTH) != 0 {
+            return Ok(());
+        }
+        (level, index) = (level + 1, index / u64::from(TILE_WIDTH));
+    }
+}
+
+/// Completes the static site at a published head: partial tiles, the partial bundle, then `checkpoint`. Everything
+/// below the head's last full bundle must be sealed. Partials of the export before are removed.
+pub(crate) fn export(log: &Log, head: &Head, before: TreeSize) -> io::Result<()> {
+    for (path, bytes) in partials(log, head.size())? {
+        log.objects.write(&path, &bytes)?;
+    }
+    log.objects.sync()?;
+    log.objects.replace("checkpoint", &head.note)?;
+    let kept = partial_names(head.size());
+    for stale in partial_names(before).into_iter().filter(|name| !kept.contains(name)) {
+        log.objects.remove(&stale)?;
+    }
+    Ok(())
+}
+
+fn partials(log: &Log, size: TreeSize) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for (level, tile) in partial_tiles(size) {
+        let row = log.tree.hot_range(tile.tile(), tile.width());
+        let row = row.ok_or_else(|| io::Error::other("an unsealed tile is missing"))?;
+        files.push((tile.to_string(), row.iter().flat_map(|hash| *hash.as_bytes()).collect()));
+        if level == 0 {
+            let bundle = BundlePath::new(tile.tile().index(), tile.width());
+            let bundle = bundle.ok_or_else(|| io::Error::other("no such bundle"))?;
+            files.push((bundle.to_string(), tail_bundle(log, bundle.index(), bundle.width())?));
+        }
+    }
+    Ok(files)
+}
+
+fn partial_names(size: TreeSize) -> Vec<String> {
+    let bundle =
+        |tile: TilePath| BundlePath::new(tile.tile().index(), tile.width()).map(|path| path.to_string());
+    partial_tiles(size)
+        .flat_map(|(level, tile)| [Some(tile.to_string()), (level == 0).then(|| bundle(tile)).flatten()])
+        .flatten()
+        .collect()
+}
+
+fn partial_tiles(size: TreeSize) -> impl Iterator<Item = (u8, TilePath)> {
+    levels(size).filter_map(|level| {
+        let tile = TileId::new(level.level, level.full)?;
+        Some((level.level, TilePath::new(tile, level.partial)?))
+    })
+}
