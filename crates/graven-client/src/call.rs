@@ -12,7 +12,10 @@ use crate::{RetryPolicy, connect::Pool, retry::connection_broke};
 
 /// A call that did not succeed: the server refused it, or could not be reached.
 #[derive(Clone, Debug)]
-pub struct CallError {
+pub struct CallError(Box<Failed>);
+
+#[derive(Clone, Debug)]
+struct Failed {
     status: Status,
     refusal: Option<Refusal>,
     attempts: u32,
@@ -20,57 +23,60 @@ pub struct CallError {
 
 impl CallError {
     pub(crate) fn new(status: Status, attempts: u32) -> Self {
-        Self { refusal: Refusal::of(&status), status, attempts }
+        Self(Box::new(Failed { refusal: Refusal::of(&status), status, attempts }))
     }
 
     /// The gRPC code.
     #[must_use]
     pub fn code(&self) -> Code {
-        self.status.code()
+        self.0.status.code()
     }
 
     /// Why the server refused; `None` where it did not say, or never answered.
     #[must_use]
     pub fn reason(&self) -> Option<ErrorReason> {
-        self.refusal.as_ref().map(Refusal::reason)
+        self.0.refusal.as_ref().map(Refusal::reason)
     }
 
     /// The server's refusal with its facts.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
-        self.refusal.as_ref()
+        self.0.refusal.as_ref()
     }
 
     /// How often the call was sent.
     #[must_use]
     pub fn attempts(&self) -> u32 {
-        self.attempts
+        self.0.attempts
     }
 
     /// Whether the server may have done what was asked, although it did not say so: the connection broke, it
     /// was stopping, or time was up. Repeat an append with its idempotency key to find out.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
-        connection_broke(&self.status) || matches!(self.code(), Code::Unavailable | Code::DeadlineExceeded)
+        let unsaid = matches!(self.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled);
+        // This refusal says that the entry is durable, and where.
+        let said = self.reason() == Some(ErrorReason::WaitTimedOut);
+        connection_broke(&self.0.status) || (unsaid && !said)
     }
 }
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.refusal {
+        match &self.0.refusal {
             Some(refusal) => write!(f, "{} ({})", refusal.message(), refusal.reason().as_str_name())?,
-            None if connection_broke(&self.status) => {
-                write!(f, "the server cannot be reached or went away: {}", self.status.message())?;
+            None if connection_broke(&self.0.status) => {
+                write!(f, "the server cannot be reached or went away: {}", self.0.status.message())?;
             }
-            None => write!(f, "{} ({:?})", self.status.message(), self.code())?,
+            None => write!(f, "{} ({:?})", self.0.status.message(), self.code())?,
         }
-        if self.attempts > 1 { write!(f, ", after {} attempts", self.attempts) } else { Ok(()) }
+        if self.0.attempts > 1 { write!(f, ", after {} attempts", self.0.attempts) } else { Ok(()) }
     }
 }
 
 impl std::error::Error for CallError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.status)
+        std::error::Error::source(&self.0.status)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use graven_merkle::{Hash, LeafIndex, leaf_hash, verify_inclusion};
+use graven_merkle::{Hash, LeafIndex, TreeSize, leaf_hash, verify_inclusion};
 use graven_proto::{convert::required, limits::MAX_RANGE_ENTRIES, v1};
 
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     call::call_log,
     range::{RangeReader, begins_signed_tree, frontier_before},
 };
+
+/// The most bytes of entries that [`LogClient::entries`] holds in memory.
+const MAX_RANGE_BYTES: usize = 256 << 20;
 
 /// An entry that is in the log, as a signed head states it.
 #[derive(Clone, Debug)]
@@ -99,7 +102,8 @@ impl LogClient {
         Ok(VerifiedEntry { index, leaf_hash, bytes: answer.entry, head })
     }
 
-    /// The entries at `indices`: at most 65,536 of them, all held in memory until they are verified.
+    /// The entries at `indices`: at most 65,536 of them and 256 MiB, as all are held in memory until they are
+    /// verified.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -109,8 +113,7 @@ impl LogClient {
         }
         let head = self.tree_head().await?;
         let size = head.size();
-        let (Some(start), true) = (graven_merkle::TreeSize::new(indices.start), indices.end <= size.get())
-        else {
+        let (Some(start), true) = (TreeSize::new(indices.start), indices.end <= size.get()) else {
             return Err(ReadError::BeyondTree { asked: indices.end, size });
         };
         if indices.end - indices.start > MAX_RANGE_ENTRIES {
@@ -118,11 +121,15 @@ impl LogClient {
         }
         let mut frontier = frontier_before(self, start, &head).await?;
         let mut reader = RangeReader::open(self, indices.start, indices.end).await?;
-        let mut entries = Vec::new();
+        let (mut entries, mut bytes) = (Vec::new(), 0);
         while let Some(run) = reader.next().await? {
             for (entry, hash) in run {
+                bytes += entry.len();
                 frontier.push(hash);
                 entries.push(entry);
+            }
+            if bytes > MAX_RANGE_BYTES {
+                return Err(ReadError::RangeTooLong(indices.end - indices.start));
             }
         }
         begins_signed_tree(self.appender(), &frontier, &head).await??;

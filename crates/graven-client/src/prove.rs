@@ -52,7 +52,9 @@ pub enum ReadError {
     #[error("the range is empty: its end must be above its start")]
     EmptyRange,
     /// The caller asked for too much at once.
-    #[error("{0} entries are too many at once: ask for at most {MAX_RANGE_ENTRIES}")]
+    #[error(
+        "{0} entries are too many or too large to fetch at once: ask for fewer, at most {MAX_RANGE_ENTRIES}"
+    )]
     RangeTooLong(u64),
 }
 

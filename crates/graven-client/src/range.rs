@@ -130,7 +130,9 @@ mod tests {
         let mut nodes = Nodes(HashMap::new());
         let (mut frontier, mut before) = (Frontier::new(), vec![Frontier::new()]);
         for n in 0..70_u8 {
-            frontier.push_with(leaf_hash(&[n]), |id, hash| drop(nodes.0.insert(id, hash)));
+            frontier.push_with(leaf_hash(&[n]), |id, hash| {
+                nodes.0.insert(id, hash);
+            });
             before.push(frontier.clone());
         }
         for size in 1..=70_u32 {

@@ -1,9 +1,9 @@
 //! Which failed calls are tried again, and when.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use graven_proto::Refusal;
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 
 /// How often and how patiently a call is tried again.
 ///
@@ -47,11 +47,12 @@ impl RetryPolicy {
     }
 }
 
-/// Whether the status was made here because the connection broke, so that the server's answer is unknown.
+/// Whether the status was made here because the connection broke, so that the server's answer is unknown. Time
+/// that is up is another matter: the caller said how long to wait.
 pub(crate) fn connection_broke(status: &Status) -> bool {
-    let by_transport = std::error::Error::source(status).is_some();
-    by_transport
-        && matches!(status.code(), Code::Unknown | Code::Cancelled | Code::Internal | Code::Unavailable)
+    let Some(cause) = std::error::Error::source(status) else { return false };
+    let broke = matches!(status.code(), Code::Unknown | Code::Cancelled | Code::Internal | Code::Unavailable);
+    broke && !iter::successors(Some(cause), |cause| cause.source()).any(|cause| cause.is::<TimeoutExpired>())
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ pub struct StreamError {
 
 enum Inbox {
     Opening(JoinHandle<Result<Response<Streaming<v1::AppendStreamResponse>>, Status>>),
-    Open(Streaming<v1::AppendStreamResponse>),
+    Open(Box<Streaming<v1::AppendStreamResponse>>),
     Over,
 }
 
@@ -211,7 +211,7 @@ impl Acks {
         if let Inbox::Opening(opening) = &mut self.inbox {
             let opened =
                 opening.await.map_err(|_| lost(Status::cancelled("the runtime is shutting down")))?;
-            self.inbox = Inbox::Open(opened.map_err(lost)?.into_inner());
+            self.inbox = Inbox::Open(Box::new(opened.map_err(lost)?.into_inner()));
         }
         let Inbox::Open(messages) = &mut self.inbox else { return Ok(None) };
         let message = messages.message().await.map_err(lost)?;
