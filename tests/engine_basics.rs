@@ -111,3 +111,30 @@ fn a_repeat_gives_the_first_index_also_after_a_restart() {
         assert_eq!(log.durable_size(), 3);
     }
 }
+
+#[test]
+fn fsck_names_the_entry_that_was_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("data");
+    let (engine, log) = begin(&dir);
+    for n in 0..8 {
+        let batch: Vec<_> = (n * 100..n * 100 + 100).map(entry).collect();
+        append(&engine, &log, batch, None).unwrap();
+        engine.publish_step(&log);
+    }
+    while engine.seal_step(&log) {}
+    drop((engine, log));
+    let report = graven_log::fsck(&Env::system(), &dir, |_, _, _| {}).unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    let found = &report.logs[0];
+    assert_eq!((found.entries, found.sealed, found.signed, found.heads), (800, 768, 800, 9));
+
+    let path = dir.join("logs/audit/site/tile/entries/001");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[2 + 3] ^= 1; // the fourth byte of the first entry of the second bundle
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    let report = graven_log::fsck(&Env::system(), &dir, |_, _, _| {}).unwrap();
+    assert_eq!(report.logs[0].problems[0], graven_log::Problem::Entry(256));
+    assert!(!report.is_clean());
+}

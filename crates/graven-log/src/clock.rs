@@ -4,10 +4,17 @@
 //! time of the last entry, stops sequencing: one bad clock must not date entries into the future for ever. It goes on
 //! by itself once the clock is right again; a restart accepts the clock as it is, as the operator's word.
 
+use std::time::Duration;
+
 /// A leap of the wall clock that is accepted without a question: what time daemons step.
 pub const MAX_LEAP_NS: u64 = 300_000_000_000;
 /// How far the wall clock may lie behind the last entry.
 pub const MAX_LAG_NS: u64 = 300_000_000_000;
+
+/// Microseconds, as spans and events report them.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// The clock cannot be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -19,12 +19,13 @@ use graven_store::journal::LogId;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot, watch};
 
+use crate::clock::micros;
 use crate::config::{Config, MAX_LOGS, MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES};
 use crate::env::Env;
 use crate::error::{AppendError, CreateError, OpenError};
 use crate::log::{Head, Log};
 use crate::meta::{Kind, LogName, Paths, ServerMeta, Visibility};
-use crate::pool::{Job, Pool, Sequenced};
+use crate::pool::{FRAME_BYTES, Job, Pool, Sequenced};
 use crate::recover::{self, Opened};
 use crate::replay::Replayed;
 use crate::sequencer::Draft;
@@ -282,7 +283,7 @@ impl Engine {
         let chunks = log.tail.read().chunks_in(from..to);
         match signing.publish(&log.tree, &chunks, now_seconds) {
             Ok(head) if !self.is_poisoned() => {
-                let took_us = started.elapsed().as_micros() as u64;
+                let took_us = micros(started.elapsed());
                 tracing::debug!(log = %log.meta.name, size = to, entries = to - from, took_us, "publish");
                 log.head.send_replace(Arc::new(head));
                 true
@@ -315,7 +316,7 @@ impl Engine {
             return false;
         }
         self.drained.notify_waiters();
-        let took_us = started.elapsed().as_micros() as u64;
+        let took_us = micros(started.elapsed());
         tracing::debug!(log = %log.meta.name, sealed, entries = sealed - before, took_us, "seal");
         true
     }
@@ -406,7 +407,7 @@ impl Engine {
                 _ => {}
             }
         }
-        let bytes = entries.iter().map(|entry| entry.len() + 2).sum();
+        let bytes = FRAME_BYTES + entries.iter().map(|entry| entry.len() + 2).sum::<usize>();
         let max_bytes = self.max_request_bytes;
         if bytes > max_bytes || entries.len() > MAX_REQUEST_ENTRIES {
             return Err(AppendError::TooMuch { entries: entries.len(), bytes, max_bytes });

@@ -22,6 +22,7 @@ mod drive;
 mod engine;
 mod env;
 mod error;
+mod fsck;
 mod keys;
 mod log;
 mod meta;
@@ -42,6 +43,7 @@ pub use drive::Running;
 pub use engine::{Engine, IdempotencyKey, Patience, Status};
 pub use env::{Clock, Entropy, Env};
 pub use error::{AppendError, CreateError, InitError, KeyError, OpenError, ReadError};
+pub use fsck::{FsckReport, LogReport, MAX_PROBLEMS, Problem, fsck};
 pub use keys::LOG_KEY_TYPES;
 pub use log::{Head, Log};
 pub use meta::{

@@ -15,6 +15,8 @@ use crate::log::Log;
 use crate::sequencer::Draft;
 use crate::window::Claim;
 
+/// Section header and idempotency key of one request in a journal record, rounded up.
+pub(crate) const FRAME_BYTES: usize = 160;
 /// What one request costs beside its bytes, so that many small ones are bounded too.
 const REQUEST_COST: usize = 256;
 /// What one entry costs beside its bytes.
@@ -38,6 +40,7 @@ pub(crate) struct Job {
     pub(crate) log: Arc<Log>,
     pub(crate) drafts: Vec<Draft>,
     pub(crate) claim: Option<Claim>,
+    /// At most this much of a journal record.
     pub(crate) bytes: usize,
     pub(crate) reply: oneshot::Sender<Result<Sequenced, AppendError>>,
     /// Gives the room back when the job is done.
@@ -47,6 +50,7 @@ pub(crate) struct Job {
 /// Jobs that wait.
 pub(crate) struct Pool {
     room: Arc<Semaphore>,
+    max_cost: u32,
     waiting: Mutex<Waiting>,
     arrived: Condvar,
 }
@@ -60,12 +64,14 @@ struct Waiting {
 impl Pool {
     /// A pool of `max_bytes`.
     pub(crate) fn new(max_bytes: usize) -> Self {
+        let max_cost = u32::try_from(max_bytes).unwrap_or(u32::MAX);
         let room = Arc::new(Semaphore::new(max_bytes.min(u32::MAX as usize)));
-        Self { room, waiting: Mutex::default(), arrived: Condvar::new() }
+        Self { room, max_cost, waiting: Mutex::default(), arrived: Condvar::new() }
     }
 
-    fn cost(entries: usize, bytes: usize) -> u32 {
-        u32::try_from(REQUEST_COST + entries * ENTRY_COST + bytes).unwrap_or(u32::MAX)
+    /// Never more than the whole pool, so that the largest request fits an idle one.
+    fn cost(&self, entries: usize, bytes: usize) -> u32 {
+        u32::try_from(REQUEST_COST + entries * ENTRY_COST + bytes).unwrap_or(u32::MAX).min(self.max_cost)
     }
 
     /// Room for a request, or a refusal at once.
@@ -74,7 +80,7 @@ impl Pool {
         entries: usize,
         bytes: usize,
     ) -> Result<OwnedSemaphorePermit, AppendError> {
-        let room = self.room.clone().try_acquire_many_owned(Self::cost(entries, bytes));
+        let room = self.room.clone().try_acquire_many_owned(self.cost(entries, bytes));
         room.map_err(|_| AppendError::Overloaded { retry_after: Duration::from_millis(50) })
     }
 
@@ -84,7 +90,7 @@ impl Pool {
         entries: usize,
         bytes: usize,
     ) -> Result<OwnedSemaphorePermit, AppendError> {
-        let room = self.room.clone().acquire_many_owned(Self::cost(entries, bytes)).await;
+        let room = self.room.clone().acquire_many_owned(self.cost(entries, bytes)).await;
         room.map_err(|_| AppendError::Stopping)
     }
 

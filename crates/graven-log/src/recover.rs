@@ -69,7 +69,7 @@ pub fn init(
     let recovery = keys::create(env, &paths.recovery_key(), &recovery_name, SignatureType::Ed25519)?;
     let secret = Zeroizing::new(env.random::<32>()?);
     Journal::create(env.fs.clone(), &paths.journal(), config.segment_bytes, env.random()?)?;
-    let server = ServerMeta { prefix, secret, recovery: recovery.clone() };
+    let server = ServerMeta { prefix, secret, recovery };
     let meta = create_log(env, &paths, name, &server, LogId(1), kind, visibility)?;
     // The server exists once its manifest does; until then `init` may be run again after the rest is removed.
     env.fs.create_durable(&paths.server(), server.to_text().as_bytes(), Mode::Private)?;
@@ -230,8 +230,9 @@ pub(crate) fn open_log(
     refuse_behind(env, paths, &meta, &replayed, &signed)?;
 
     let objects = Arc::new(Objects::open(env.fs.clone(), &paths.site(&name))?);
-    let tree = Tree::open(env.fs.clone(), paths.nodes(&name), objects.clone(), replayed.sealed)?;
-    let sealed = size_of(replayed.sealed).map_err(&damaged)?;
+    let tree = Tree::open(env.fs.clone(), paths.nodes(&name), objects.clone(), replayed.sealed)
+        .map_err(|error| damaged(format!("a sealed tile does not read: {error}")))?;
+    let sealed = size_of(replayed.sealed).map_err(damaged)?;
     let mut frontier = tree.frontier(sealed)?;
     let mut tail = Tail::default();
     let mut nodes = Vec::new();

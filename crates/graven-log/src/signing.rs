@@ -102,6 +102,14 @@ pub(crate) fn last_signed(payloads: &[Vec<u8>], origin: &Origin, keys: &[Verifie
     last.filter(|signed| signed.checkpoint.origin() == origin)
 }
 
+/// Every body that was journalled, in order.
+pub(crate) fn bodies(payloads: &[Vec<u8>]) -> impl Iterator<Item = Checkpoint> + '_ {
+    payloads.iter().filter_map(|payload| {
+        let body = payload.strip_prefix(b"B")?.get(8..)?;
+        Checkpoint::parse(std::str::from_utf8(body).ok()?).ok()
+    })
+}
+
 impl Signing {
     /// Goes on after `last`, whose tree (re-computed by recovery) has this frontier.
     pub(crate) fn resume(

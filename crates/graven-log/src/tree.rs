@@ -175,10 +175,10 @@ impl Tree {
     /// Lets go of the nodes of tiles that are sealed now.
     pub(crate) fn drop_sealed(&self, sealed: u64) {
         let mut hot = self.hot.write();
-        for (level, row) in hot.iter_mut().enumerate() {
-            let (tile_level, inner) = (level / usize::from(TILE_HEIGHT), level % usize::from(TILE_HEIGHT));
-            let full_tiles = sealed.checked_shr(8 * (tile_level as u32 + 1)).unwrap_or(0);
-            let keep_from = full_tiles << (usize::from(TILE_HEIGHT) - inner);
+        for (level, row) in (0_u8..).zip(hot.iter_mut()) {
+            let (tile_level, inner) = (level / TILE_HEIGHT, level % TILE_HEIGHT);
+            let full_tiles = sealed.checked_shr(8 * (u32::from(tile_level) + 1)).unwrap_or(0);
+            let keep_from = full_tiles << (TILE_HEIGHT - inner);
             while row.base < keep_from && row.nodes.pop_front().is_some() {
                 row.base += 1;
             }

@@ -16,7 +16,7 @@ use graven_store::journal::{Journal, LogId, RecordBuilder, Section, Stored};
 use graven_store::planted;
 use tokio::sync::oneshot;
 
-use crate::clock::LogClock;
+use crate::clock::{LogClock, micros};
 use crate::env::Env;
 use crate::error::AppendError;
 use crate::log::Log;
@@ -27,8 +27,6 @@ use crate::window::Window;
 
 /// A tail whose oldest entries lie this many segments back is written again, so that those can be used again.
 const CARRY_AFTER_SEGMENTS: u64 = 4;
-/// Section header and idempotency key of one request, rounded up.
-const REQUEST_OVERHEAD_BYTES: usize = 160;
 /// Carried entries of one record.
 const CARRY_BYTES: usize = 1 << 20;
 
@@ -71,14 +69,18 @@ impl Writer {
             return Ok(());
         }
         let started = std::time::Instant::now();
-        let wanted: usize = jobs.iter().map(|job| job.bytes + REQUEST_OVERHEAD_BYTES).sum();
+        let wanted: usize = jobs.iter().map(|job| job.bytes).sum();
         if wanted > self.journal.room() && self.no_next_segment()? {
-            return Ok(refuse(jobs, &AppendError::DiskFull));
+            refuse(jobs, &AppendError::DiskFull);
+            return Ok(());
         }
         self.make_room(wanted)?;
         let time_ns = match self.clock.tick(self.env.clock.wall_ns(), self.env.clock.monotonic_ns()) {
             Ok(time_ns) => time_ns,
-            Err(error) => return Ok(refuse(jobs, &error.into())),
+            Err(error) => {
+                refuse(jobs, &error.into());
+                return Ok(());
+            }
         };
         // A section holds the entries of one log; requests of one log keep their order.
         jobs.sort_by_key(|job| job.log.meta.id);
@@ -115,8 +117,8 @@ impl Writer {
         tracing::debug!(
             requests = count,
             body_bytes,
-            frame_us = framed.as_micros() as u64,
-            sync_us = (synced - framed).as_micros() as u64,
+            frame_us = micros(framed),
+            sync_us = micros(synced - framed),
             "commit"
         );
         Ok(())
@@ -261,6 +263,8 @@ impl Writer {
 
     /// Writes a tail again, into the active segment.
     fn carry(&mut self, log: &Log) -> std::io::Result<()> {
+        // A publisher that is reading the old places finishes first: they may be overwritten after this.
+        let _nothing_is_read = log.signing.lock();
         let mut tail = log.tail.write();
         let mut rest = tail.take();
         let mut failed = None;

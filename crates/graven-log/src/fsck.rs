@@ -1,0 +1,323 @@
+//! Checking a data directory, by its operator, while no server runs on it.
+//!
+//! Every entry is read and hashed, every tile compared with what its entries and the tiles below it hash to, and every
+//! head that the signer journal holds compared with the root of the entries at its size. Nothing is repaired.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use graven_merkle::tile::{
+    BundlePath, EntryBundle, ExpandedTile, TILE_BYTES, TILE_HEIGHT, TILE_WIDTH, TileId, TilePath,
+};
+use graven_merkle::{Frontier, Hash, leaf_hash};
+use graven_note::Checkpoint;
+use graven_store::ChainFile;
+use graven_store::journal::{Journal, OpenError as JournalError};
+
+use crate::env::Env;
+use crate::error::OpenError;
+use crate::log::MAX_BUNDLE_BYTES;
+use crate::meta::{LogMeta, LogName, Paths};
+use crate::replay::{Replay, Replayed};
+use crate::window::{Window, WindowLimits};
+use crate::{keys, recover, signing};
+
+/// Problems of one log that are reported; what comes after is only counted.
+pub const MAX_PROBLEMS: usize = 100;
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct FsckReport {
+    /// What is wrong with the journal, if anything.
+    pub journal: Option<String>,
+    /// Each log, in the order of their numbers.
+    pub logs: Vec<LogReport>,
+}
+
+/// What was found in one log.
+#[derive(Clone, Debug)]
+pub struct LogReport {
+    /// Which log.
+    pub name: LogName,
+    /// Entries that were read and hashed.
+    pub entries: u64,
+    /// Those of them in sealed bundles.
+    pub sealed: u64,
+    /// Size of the newest signed head.
+    pub signed: u64,
+    /// Signed heads that were compared with the entries.
+    pub heads: u64,
+    /// What is wrong, the lowest index first.
+    pub problems: Vec<Problem>,
+    /// Problems beyond those.
+    pub more_problems: u64,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// An entry does not hash to what the tree has at its index.
+    Entry(u64),
+    /// A bundle or tile is missing, cut short or otherwise no such thing.
+    Object {
+        /// Its C2SP path.
+        path: String,
+        /// The first entry that it concerns.
+        first_index: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The entries do not hash to a root that was signed.
+    Root {
+        /// The signed size.
+        size: u64,
+    },
+    /// Fewer entries are there than were signed.
+    Behind {
+        /// Entries that are there.
+        have: u64,
+        /// The signed size.
+        signed: u64,
+    },
+    /// Something else.
+    Other(String),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(index) => {
+                write!(f, "entry {index} was changed: it does not hash to its leaf in the tree")
+            }
+            Self::Object { path, first_index, what } => {
+                write!(f, "{path} (entries from {first_index}): {what}")
+            }
+            Self::Root { size } => {
+                write!(f, "the entries do not hash to the root that was signed at size {size}")
+            }
+            Self::Behind { have, signed } => {
+                write!(f, "{have} entries are there, and size {signed} was signed")
+            }
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl FsckReport {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.journal.is_none() && self.logs.iter().all(|log| log.problems.is_empty())
+    }
+}
+
+/// Checks a data directory. `progress` is told of each log how many of how many entries have been read.
+pub fn fsck(
+    env: &Env,
+    dir: &Path,
+    mut progress: impl FnMut(&LogName, u64, u64),
+) -> Result<FsckReport, OpenError> {
+    let paths = Paths::new(dir);
+    let (_server, _lock) = recover::enter(env, &paths)?;
+    let mut replay = Replay::new(Window::new(WindowLimits::default(), 0));
+    let opened = Journal::open(&env.fs, &paths.journal(), 0, |record, stored| replay.visit(record, &stored));
+    let journal = match opened {
+        Ok(_) => None,
+        Err(JournalError::Io { source, .. }) => return Err(source.into()),
+        Err(damage) => Some(damage.to_string()),
+    };
+    let mut report = FsckReport { journal, logs: Vec::new() };
+    for meta in recover::manifests(env, &paths)? {
+        let replayed = replay.logs.remove(&meta.id).unwrap_or_default();
+        let name = meta.name.clone();
+        let check = Check::new(env, &paths, meta);
+        report.logs.push(check.run(&replayed, &mut |at, of| progress(&name, at, of)));
+    }
+    Ok(report)
+}
+
+struct Check<'a> {
+    env: &'a Env,
+    paths: &'a Paths,
+    meta: LogMeta,
+    frontier: Frontier,
+    /// Hashes of the unfinished tile of each level above the leaves.
+    rows: Vec<Vec<Hash>>,
+    /// Signed heads by size, not yet compared.
+    signed: BTreeMap<u64, Vec<Checkpoint>>,
+    report: LogReport,
+}
+
+impl<'a> Check<'a> {
+    fn new(env: &'a Env, paths: &'a Paths, meta: LogMeta) -> Self {
+        let name = meta.name.clone();
+        let (problems, more_problems) = (Vec::new(), 0);
+        let report = LogReport { name, entries: 0, sealed: 0, signed: 0, heads: 0, problems, more_problems };
+        Self {
+            env,
+            paths,
+            meta,
+            frontier: Frontier::new(),
+            rows: vec![Vec::new(); 8],
+            signed: BTreeMap::new(),
+            report,
+        }
+    }
+
+    fn run(mut self, replayed: &Replayed, progress: &mut dyn FnMut(u64, u64)) -> LogReport {
+        if let Err(what) = replayed.check() {
+            self.problem(Problem::Other(what));
+        }
+        self.load_signed();
+        self.report.sealed = replayed.sealed;
+        let width = u64::from(TILE_WIDTH);
+        for number in 0..replayed.sealed / width {
+            self.bundle(number);
+            if number % 64 == 0 {
+                progress(number * width, replayed.sequenced);
+            }
+        }
+        for (chunk, leaves) in &replayed.chunks {
+            let skip = self.frontier.size().get().saturating_sub(chunk.first);
+            for leaf in leaves.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
+                self.push(*leaf);
+            }
+        }
+        self.report.entries = self.frontier.size().get();
+        progress(self.report.entries, self.report.entries);
+        if self.report.entries < self.report.signed {
+            self.problem(Problem::Behind { have: self.report.entries, signed: self.report.signed });
+        }
+        self.report
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        if self.report.problems.len() < MAX_PROBLEMS {
+            self.report.problems.push(problem);
+        } else {
+            self.report.more_problems += 1;
+        }
+    }
+
+    /// Collects every head that was signed, and checks the keys.
+    fn load_signed(&mut self) {
+        if let Err(error) = keys::load_all(&*self.env.fs, &self.paths.keys(&self.meta.name), &self.meta) {
+            self.problem(Problem::Other(format!("signing keys: {error}")));
+        }
+        let payloads = match ChainFile::peek(&*self.env.fs, &self.paths.signer(&self.meta.name)) {
+            Ok(payloads) => payloads,
+            Err(error) => return self.problem(Problem::Other(format!("signer journal: {error}"))),
+        };
+        match signing::last_signed(&payloads, &self.meta.origin, &self.meta.keys) {
+            Some(signed) => self.report.signed = signed.checkpoint.size().get(),
+            None => self.problem(Problem::Other("the signer journal is not one of this log".to_owned())),
+        }
+        for checkpoint in signing::bodies(&payloads) {
+            self.expect(checkpoint);
+        }
+        match recover::exported(self.env, self.paths, &self.meta) {
+            Ok(Some(checkpoint)) => self.expect(checkpoint),
+            Ok(None) => {}
+            Err(error) => self.problem(Problem::Other(format!("site/checkpoint: {error}"))),
+        }
+        self.compare_head();
+    }
+
+    fn expect(&mut self, checkpoint: Checkpoint) {
+        self.signed.entry(checkpoint.size().get()).or_default().push(checkpoint);
+    }
+
+    /// Compares the heads signed at the present size with the root of the entries.
+    fn compare_head(&mut self) {
+        let size = self.frontier.size().get();
+        for checkpoint in self.signed.remove(&size).unwrap_or_default() {
+            self.report.heads += 1;
+            if !signing::agrees(&self.frontier, &checkpoint) {
+                self.problem(Problem::Root { size });
+            }
+        }
+    }
+
+    fn push(&mut self, leaf: Hash) {
+        self.frontier.push(leaf);
+        if !self.signed.is_empty() {
+            self.compare_head();
+        }
+    }
+
+    /// Reads a sealed bundle and its tile, and every tile above that it completes.
+    fn bundle(&mut self, number: u64) {
+        let first_index = number * u64::from(TILE_WIDTH);
+        let row = TileId::new(0, number).and_then(|tile| self.tile(tile, first_index));
+        match (self.entries(number, first_index), row) {
+            (Some(leaves), row) => {
+                for (index, leaf) in (first_index..).zip(&leaves) {
+                    let at = usize::try_from(index - first_index).unwrap_or(usize::MAX);
+                    if row.as_ref().is_some_and(|row| row.get(at) != Some(leaf)) {
+                        self.problem(Problem::Entry(index));
+                    }
+                    self.push(*leaf);
+                }
+                self.complete(0, number, &row.unwrap_or(leaves));
+            }
+            (None, Some(row)) => {
+                row.iter().for_each(|leaf| self.push(*leaf));
+                self.complete(0, number, &row);
+            }
+            (None, None) => {
+                self.problem(Problem::Other(format!("entries from {first_index} cannot be checked")));
+            }
+        }
+    }
+
+    fn entries(&mut self, number: u64, first_index: u64) -> Option<Vec<Hash>> {
+        let path = BundlePath::new(number, TILE_WIDTH)?.to_string();
+        let hashed =
+            self.read(&path, MAX_BUNDLE_BYTES).map_err(|error| error.to_string()).and_then(|bytes| {
+                let bundle = EntryBundle::parse(&bytes, TILE_WIDTH).map_err(|error| error.to_string())?;
+                Ok(bundle.entries().map(leaf_hash).collect())
+            });
+        hashed.map_err(|what| self.problem(Problem::Object { path, first_index, what })).ok()
+    }
+
+    fn tile(&mut self, tile: TileId, first_index: u64) -> Option<Vec<Hash>> {
+        let path = TilePath::new(tile, TILE_WIDTH)?.to_string();
+        let row = self.read(&path, TILE_BYTES as u64).map_err(|error| error.to_string()).and_then(|bytes| {
+            let tile = ExpandedTile::from_row_bytes(&bytes).map_err(|error| error.to_string())?;
+            if tile.is_full() { Ok(tile.row().to_vec()) } else { Err("it is cut short".to_owned()) }
+        });
+        row.map_err(|what| self.problem(Problem::Object { path, first_index, what })).ok()
+    }
+
+    fn read(&self, path: &str, max_bytes: u64) -> io::Result<Vec<u8>> {
+        self.env.fs.read(&self.paths.site(&self.meta.name).join(path), max_bytes)
+    }
+
+    /// A tile is whole: its root belongs to the row above, and where that is whole too, to a tile on disk.
+    fn complete(&mut self, level: usize, number: u64, row: &[Hash]) {
+        let root = ExpandedTile::from_row(row).and_then(|tile| tile.node(TILE_HEIGHT, 0));
+        let (Some(root), Some(above)) = (root, self.rows.get_mut(level + 1)) else { return };
+        above.push(root);
+        if above.len() < usize::from(TILE_WIDTH) {
+            return;
+        }
+        let computed = std::mem::take(above);
+        let above_number = number / u64::from(TILE_WIDTH);
+        let first_index = (number + 1 - u64::from(TILE_WIDTH)) << (8 * (level + 1));
+        let Some(id) = u8::try_from(level + 1).ok().and_then(|level| TileId::new(level, above_number)) else {
+            return;
+        };
+        if let Some(stored) = self.tile(id, first_index)
+            && stored != computed
+        {
+            let at =
+                stored.iter().zip(&computed).position(|(stored, computed)| stored != computed).unwrap_or(0);
+            let path = TilePath::new(id, TILE_WIDTH).map_or_else(String::new, |path| path.to_string());
+            let first_index = first_index + ((at as u64) << (8 * (level + 1)));
+            let what = format!("hash {at} is not that of the tile below it");
+            self.problem(Problem::Object { path, first_index, what });
+        }
+        self.complete(level + 1, above_number, &computed);
+    }
+}
