@@ -1,5 +1,6 @@
 //! The engine without threads or sockets: append, publish, prove, seal, reopen.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // a test that fails says so
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,6 +16,7 @@
 //! The engine knows neither events nor gRPC. Storage, time and entropy come in through [`Env`]; every rule runs in a
 //! step that a test can call on its own thread.
 
+mod append;
 mod clock;
 mod config;
 mod drive;
@@ -37,10 +38,11 @@ mod tree;
 mod window;
 mod writer;
 
+pub use append::{IdempotencyKey, Patience};
 pub use clock::{ClockError, LogClock, MAX_LAG_NS, MAX_LEAP_NS};
 pub use config::{Config, MAX_LOGS, MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES};
 pub use drive::Running;
-pub use engine::{Engine, IdempotencyKey, Patience, Status};
+pub use engine::{Engine, Status};
 pub use env::{Clock, Entropy, Env};
 pub use error::{AppendError, CreateError, InitError, KeyError, OpenError, ReadError};
 pub use fsck::{FsckReport, LogReport, MAX_PROBLEMS, Problem, fsck};
