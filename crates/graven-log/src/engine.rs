@@ -30,6 +30,9 @@ use crate::window::KeyDigester;
 use crate::writer::Writer;
 use crate::{drive, seal};
 
+/// Room that the signer journal must have before anything is signed: a rotation and a few notes.
+const SIGNING_BYTES: u64 = 64 << 10;
+
 /// Whether the engine takes and acknowledges entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -223,7 +226,7 @@ impl Engine {
         let mut signing = log.signing.lock();
         let (from, to) = (signing.size().get(), log.durable_size());
         let is_heartbeat = now_seconds >= signing.time_seconds() + self.config.heartbeat.as_secs();
-        if from == to && !is_heartbeat {
+        if (from == to && !is_heartbeat) || !self.has_room(SIGNING_BYTES) {
             return false;
         }
         let started = std::time::Instant::now();
@@ -245,7 +248,7 @@ impl Engine {
 
     /// Seals a round of published entries of a log. `true`: there may be more to seal.
     pub fn seal_step(&self, log: &Log) -> bool {
-        if self.is_poisoned() {
+        if self.is_poisoned() || !self.has_room(seal::room_for_round(log)) {
             return false;
         }
         let started = std::time::Instant::now();
@@ -305,6 +308,16 @@ impl Engine {
                 tracing::info!(free_bytes = free, "disk has room again: appends go on");
             }
         }
+    }
+
+    /// Whether `bytes` may be written without filling the disk. Where not, appends are refused from now on, and what
+    /// was to be written waits: running into the end of the disk would poison the server.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        let has_room = self.env.fs.free_bytes(self.paths.root()).is_ok_and(|free| free >= bytes);
+        if !has_room {
+            self.disk_full.store(true, Ordering::Relaxed);
+        }
+        has_room
     }
 
     /// No more acknowledgements, no more signatures: the process is to end, and to recover from disk.

@@ -15,6 +15,15 @@ use crate::log::{Head, Log};
 /// Bundles of one round: 65,536 entries, one full tile of level 1.
 const ROUND_BUNDLES: u64 = 256;
 
+/// Room on disk for one round: its entries, tiles and derived nodes, and what the file system adds for its files.
+pub(crate) fn room_for_round(log: &Log) -> u64 {
+    const BYTES_PER_BUNDLE: u64 = 64 << 10;
+    let tail_bytes = log.tail.read().bytes() as u64;
+    let unsealed = log.head().size().get().saturating_sub(log.sealed.load(Ordering::Acquire));
+    let bundles = (unsealed / u64::from(TILE_WIDTH)).min(ROUND_BUNDLES);
+    if bundles == 0 { 0 } else { tail_bytes + bundles * BYTES_PER_BUNDLE }
+}
+
 /// Writes the objects of the next bundles within the published size, durably. Returns up to where the log is sealed
 /// once that is journalled, if anything was written.
 pub(crate) fn round(log: &Log) -> io::Result<Option<u64>> {

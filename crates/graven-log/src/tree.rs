@@ -98,7 +98,7 @@ impl Tree {
             for index in first..full_below {
                 let tile =
                     TileId::new(level - 1, index).ok_or_else(|| io::Error::other("tile out of range"))?;
-                row.nodes.push_back(root_of(&self.load(tile, Source::Tiles)?)?);
+                row.nodes.push_back(root_of(&self.load_tile(tile)?)?);
             }
             hot.push(row);
         }
@@ -221,13 +221,21 @@ impl Tree {
         {
             return Ok(expanded);
         }
+        let expanded = self.load_tile(tile)?;
+        if let Err(error) = self.write_block(tile, &expanded) {
+            // Reads go on where nothing can be written.
+            tracing::warn!(%error, "derived nodes were not mended");
+        }
+        Ok(expanded)
+    }
+
+    fn load_tile(&self, tile: TileId) -> io::Result<ExpandedTile> {
         let path = tile.path_in(TreeSize::MAX).ok_or_else(|| io::Error::other("no such tile"))?;
         let row = self.objects.read(&path.to_string(), TILE_BYTES as u64)?;
         let expanded = ExpandedTile::from_row_bytes(&row).map_err(io::Error::other)?;
         if !expanded.is_full() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{path} is cut short")));
         }
-        self.write_block(tile, &expanded)?;
         Ok(expanded)
     }
 
