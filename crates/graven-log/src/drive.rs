@@ -15,8 +15,8 @@ use crate::log::Log;
 
 /// How long a thread sleeps when nobody rings.
 const IDLE: Duration = Duration::from_millis(250);
-/// Room on disk for an export: a partial bundle of the longest entries, its tiles and the checkpoint.
-const EXPORT_BYTES: u64 = 20 << 20;
+/// Room on disk for an export beside its partial bundle: the partial tiles and the checkpoint.
+const EXPORT_BYTES: u64 = 1 << 20;
 /// A log whose head has not moved for this long is exported at once.
 const QUIET: Duration = Duration::from_millis(500);
 
@@ -203,7 +203,7 @@ fn export_if_due(
         return Ok(());
     }
     let is_sealed = log.sealed_size() / 256 == log.head().size().get() / 256;
-    if !is_sealed || !engine.has_room(EXPORT_BYTES) {
+    if !is_sealed || !engine.has_room(EXPORT_BYTES + log.tail.read().bytes() as u64) {
         // A newer head came while this one was sealed, or there is no room: next time.
         return Ok(());
     }
