@@ -159,6 +159,9 @@ pub(crate) fn manifests(env: &Env, paths: &Paths) -> Result<Vec<LogMeta>, OpenEr
 pub(crate) fn open(env: &Env, dir: &Path, config: &Config) -> Result<Opened, OpenError> {
     let paths = Paths::new(dir);
     let (server, lock) = enter(env, &paths)?;
+    // A process that was killed leaves writes in the page cache that were never synced. What is read now must still be
+    // there after a power cut, or what is built on it would not be.
+    env.fs.open_tree(dir)?.sync()?;
     let mut replay = Replay::new(Window::new(config.window, 0));
     let journal = Journal::open(&env.fs, &paths.journal(), config.segment_bytes, |record, stored| {
         replay.visit(record, &stored);
