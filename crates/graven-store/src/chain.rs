@@ -10,7 +10,9 @@
 //! ```
 //!
 //! The last record may be torn by a crash and is then cut off: its append never returned. A record that does not hold
-//! with a whole one anywhere behind it is damage, and refused.
+//! with a whole one anywhere behind it is damage, and refused; so is a first one that does not hold (a file begins its
+//! life with it), and a tail longer than one record. Damage to the last record cannot be told from a torn one: what was
+//! published, and witnesses, show that a signer is behind.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,8 +27,13 @@ const HEADER_BYTES: usize = 40;
 const DIGEST_BYTES: usize = 32;
 /// Longest payload.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
-/// Longest file that is opened: rotation keeps real ones far below.
+/// Longest file that is written or opened: rotation keeps real ones far below.
 const MAX_FILE_BYTES: u64 = 256 << 20;
+/// Longest record.
+const MAX_RECORD_BYTES: usize = HEADER_BYTES + MAX_PAYLOAD_BYTES + DIGEST_BYTES;
+/// Most bytes that are hashed in search of a whole record in a tail, which a torn payload full of would-be headers
+/// could make quadratic. A tail that takes more is refused as damage.
+const MAX_SEARCH_BYTES: usize = 64 << 20;
 
 /// Why a chain file does not open.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +61,8 @@ pub struct ChainFile {
     file: Arc<dyn File>,
     end: u64,
     previous: [u8; 32],
+    /// A write or a sync did not succeed: nothing is known of what storage kept.
+    failed: bool,
 }
 
 impl ChainFile {
@@ -61,23 +70,28 @@ impl ChainFile {
     pub fn create(fs: &dyn Fs, path: &Path, first: &[u8]) -> io::Result<Self> {
         let (bytes, previous) = frame(first, [0; 32]);
         fs.replace_durable(path, &bytes, Mode::Private)?;
-        Ok(Self { file: fs.open(path, Open::ReadWrite)?, end: bytes.len() as u64, previous })
+        Ok(Self { file: fs.open(path, Open::ReadWrite)?, end: bytes.len() as u64, previous, failed: false })
     }
 
-    /// Opens a file: itself, and its payloads in order.
+    /// Opens a file: itself, and its payloads in order, all of them durable.
     pub fn open(fs: &dyn Fs, path: &Path) -> Result<(Self, Vec<Vec<u8>>), ChainError> {
         let io = |source| ChainError::Io { path: path.to_owned(), source };
         let bytes = fs.read(path, MAX_FILE_BYTES).map_err(io)?;
         let (payloads, end, previous) = parse(&bytes);
-        if (end + 1..bytes.len()).any(|at| whole(&bytes[at..]).is_some()) {
+        let last = payloads.last().map(|payload| HEADER_BYTES + payload.len() + DIGEST_BYTES);
+        let (Some(last), true) = (last, is_torn(&bytes[end..])) else {
             return Err(ChainError::Damaged { path: path.to_owned(), offset: end });
-        }
+        };
         let file = fs.open(path, Open::ReadWrite).map_err(io)?;
         if end < bytes.len() {
-            // The torn tail goes, durably, before anything is put in its place.
-            file.set_len(end as u64).and_then(|()| file.sync_data()).map_err(io)?;
+            tracing::warn!(path = %path.display(), bytes = bytes.len() - end, "cutting off a record that was not finished");
+            file.set_len(end as u64).map_err(io)?;
         }
-        Ok((Self { file, end: end as u64, previous }, payloads))
+        // The last record may be one whose sync never returned, read from a cache: the same bytes over themselves tear
+        // nothing, and once synced it counts like any other, before anyone acts on it or writes behind it.
+        let start = end - last;
+        file.write_all_at(&bytes[start..end], start as u64).and_then(|()| file.sync_data()).map_err(io)?;
+        Ok((Self { file, end: end as u64, previous, failed: false }, payloads))
     }
 
     /// The payloads of a file that somebody else may be writing, up to the last whole record.
@@ -87,9 +101,22 @@ impl ChainFile {
 
     /// Adds a record and makes it durable. After an error the caller stops for good.
     pub fn append(&mut self, payload: &[u8]) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other(
+                "an earlier write to this file failed: start again, from what is on disk",
+            ));
+        }
         let (bytes, digest) = frame(payload, self.previous);
+        if self.end + bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "the file would be too long to be opened again",
+            ));
+        }
+        self.failed = true;
         self.file.write_all_at(&bytes, self.end)?;
         self.file.sync_data()?;
+        self.failed = false;
         self.end += bytes.len() as u64;
         self.previous = digest;
         Ok(())
@@ -129,14 +156,31 @@ fn parse(bytes: &[u8]) -> (Vec<Vec<u8>>, usize, [u8; 32]) {
     (payloads, end, previous)
 }
 
+/// Whether what stands behind the last whole record can be one that was being written.
+fn is_torn(tail: &[u8]) -> bool {
+    let mut searched = 0;
+    let mut starts =
+        tail.windows(MAGIC.len()).enumerate().filter(|(_, magic)| magic == MAGIC).map(|(at, _)| at);
+    let is_damage = starts.any(|at| {
+        searched += record_bytes(&tail[at..]).unwrap_or(0);
+        searched > MAX_SEARCH_BYTES || whole(&tail[at..]).is_some()
+    });
+    tail.len() <= MAX_RECORD_BYTES && !is_damage
+}
+
+/// Length of the record at the beginning of `bytes` by its header, if they are as many.
+fn record_bytes(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.get(..HEADER_BYTES).filter(|header| header.starts_with(MAGIC))?;
+    let payload = usize::try_from(u32::from_be_bytes(header[4..8].try_into().ok()?)).ok()?;
+    let len = HEADER_BYTES + Some(payload).filter(|len| *len <= MAX_PAYLOAD_BYTES)? + DIGEST_BYTES;
+    (len <= bytes.len()).then_some(len)
+}
+
 /// The record at the beginning of `bytes`: payload, digest of the one before, digest.
 fn whole(bytes: &[u8]) -> Option<(&[u8], [u8; 32], [u8; 32])> {
-    let header = bytes.get(..HEADER_BYTES).filter(|header| &header[..4] == MAGIC)?;
-    let len = usize::try_from(u32::from_be_bytes(header[4..8].try_into().ok()?)).ok()?;
-    let end = HEADER_BYTES + Some(len).filter(|len| *len <= MAX_PAYLOAD_BYTES)?;
-    let (record, digest) = (bytes.get(..end)?, bytes.get(end..end + DIGEST_BYTES)?);
+    let (record, digest) = bytes[..record_bytes(bytes)?].split_last_chunk::<DIGEST_BYTES>()?;
     let expected: [u8; 32] = Sha256::digest(record).into();
-    (digest == expected).then_some((&record[HEADER_BYTES..], header[8..40].try_into().ok()?, expected))
+    (*digest == expected).then_some((&record[HEADER_BYTES..], record[8..40].try_into().ok()?, expected))
 }
 
 #[cfg(test)]

@@ -1,17 +1,21 @@
 //! The journal: the one place where an entry becomes durable, shared by all logs of a server.
 //!
-//! A commit is one [record](format) — the entries of any number of logs, their idempotency keys and attachments —
+//! A commit is one [record](layout) — the entries of any number of logs, their idempotency keys and attachments —
 //! written and synced once. Records lie in preallocated segments that are used again when nothing in them is needed,
 //! so that a commit overwrites blocks the file already owns and its `fdatasync` has no metadata to write.
 //!
 //! What survives a crash: every record whose [`Journal::append`] returned; of the one record that was being written,
 //! all or nothing. What is refused at [`Journal::open`]: a record that does not hold *followed by* one that does
-//! (damage, not a torn tail), a missing segment, a broken chain. What cannot be told from a torn tail: damage to the
-//! very last record; the signer journal catches it where a checkpoint had covered it.
+//! (damage, not a torn tail), a segment that is missing, cut or without a header, a broken chain. What cannot be told
+//! from a torn tail: damage to the very last record, or the loss of the newest files; the signer journal catches it
+//! where a checkpoint had covered it.
 //!
 //! The caller begins every segment with its own state (see [`Section::State`]), so that older segments can go.
 
-mod format;
+mod builder;
+mod layout;
+mod parse;
+mod recover;
 mod segments;
 
 use std::io;
@@ -20,13 +24,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use format::{
-    BundleSpan, EntriesSection, KeyRow, LogId, MAX_BODY_BYTES, Record, RecordBuilder, Section, bundle_leaves,
-};
+pub use builder::RecordBuilder;
+pub use layout::{BundleSpan, EntriesSection, KeyRow, LogId, MAX_BODY_BYTES, Record, Section};
+pub use parse::bundle_leaves;
 pub use segments::Segments;
 
-use crate::fs::{File, Fs, Open};
-use format::{PAGE_BYTES, RECORD_HEADER_BYTES, RecordPlace, bundle_spans, parse_record, record_len};
+use crate::fs::{File, Fs};
+use builder::RecordPlace;
+use layout::{DIGEST_BYTES, PAGE_BYTES, RECORD_HEADER_BYTES};
 use segments::Segment;
 
 /// Smallest segment: a header page and a few records.
@@ -58,6 +63,12 @@ pub enum OpenError {
         /// What does not hold.
         what: &'static str,
     },
+    /// A file that held a segment cannot be told apart from one that never did.
+    #[error("{slot} has lost its header or its end: restore the data directory from a copy")]
+    Unreadable {
+        /// The file.
+        slot: PathBuf,
+    },
 }
 
 /// Where a record was written, for reading its bytes again.
@@ -85,71 +96,36 @@ pub struct Journal {
     older: Vec<Segment>,
     sequence: u64,
     previous: [u8; 32],
+    /// A write or a sync did not succeed: nothing is known of what storage kept.
+    failed: bool,
 }
 
 impl Journal {
-    /// Makes an empty journal in a directory that has none.
+    /// Makes an empty journal in a directory that has none. One that a crash interrupted may be repeated.
     pub fn create(fs: Arc<dyn Fs>, dir: &Path, segment_bytes: u64, nonce: [u8; 16]) -> io::Result<()> {
         fs.create_dir_all(dir)?;
-        if !fs.list(dir)?.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the journal's directory is not empty"));
+        if segments::discover(&*fs, dir)?.damaged.is_empty() && fs.list(dir)?.is_empty() {
+            return Segments::new(fs, dir, segment_bytes, 1).prepare(nonce);
         }
-        Segments::new(fs, dir, segment_bytes, 1).prepare(nonce)
+        match Self::open(&fs, dir, segment_bytes, |_, _| ()) {
+            Ok(journal) if journal.is_empty() => Ok(()),
+            Err(OpenError::Io { source, .. }) => Err(source),
+            _ => Err(io::Error::new(io::ErrorKind::AlreadyExists, "the journal's directory is not empty")),
+        }
     }
 
-    /// Opens a journal and hands every record to `visit`, oldest first.
+    /// Opens a journal and hands every record to `visit`, oldest first. Segments that were released and not used again
+    /// yet come back with it.
     ///
-    /// Unless it [is empty](Self::is_empty) the caller must [`roll`](Self::roll) before it appends: the last record found may be one whose sync never
-    /// returned, read from a cache that storage never got, so it has to be written again, elsewhere.
+    /// Whatever was handed out is durable when this returns `Ok`. Unless it [is empty](Self::is_empty) the caller
+    /// [rolls](Self::roll) before it appends, so that what lies behind the last record stays as it was found.
     pub fn open(
         fs: &Arc<dyn Fs>,
         dir: &Path,
         segment_bytes: u64,
-        mut visit: impl FnMut(Record, Stored),
+        visit: impl FnMut(Record, Stored),
     ) -> Result<Self, OpenError> {
-        let io = |source| OpenError::Io { dir: dir.to_owned(), source };
-        let mut found = segments::discover(fs, dir).map_err(io)?;
-        let mut chain: Option<(u64, [u8; 32])> = None;
-        let mut ends = Vec::new();
-        for (at, segment) in found.live.iter().enumerate() {
-            let mut end = PAGE_BYTES as u64;
-            while let Some((record, stored)) = read_record(segment, end).map_err(io)? {
-                let (sequence, previous) = (record.sequence, record.previous);
-                if chain.is_some_and(|(last, digest)| sequence != last + 1 || previous != digest) {
-                    let what = "its record does not follow the one before";
-                    return Err(OpenError::Damaged { segment: segment.number, offset: end, what });
-                }
-                chain = Some((sequence, record.digest));
-                end += stored.bytes.len() as u64;
-                visit(record, stored);
-            }
-            // An older segment needs no such search: the next one's first record names the digest of its last.
-            if at + 2 >= found.live.len() {
-                refuse_damage(segment, end, chain.map_or(0, |(last, _)| last)).map_err(io)??;
-            }
-            let is_empty = end == PAGE_BYTES as u64;
-            if is_empty && at + 1 < found.live.len() {
-                let what = "no record where there must be one";
-                return Err(OpenError::Damaged { segment: segment.number, offset: end, what });
-            }
-            ends.push(end);
-        }
-        // The newest segment may have been prepared and never used: then the one before it is the active one.
-        let ready = match (found.live.len(), ends.last()) {
-            (0, _) | (_, None) => return Err(OpenError::Missing(dir.to_owned())),
-            (1, _) => None,
-            (_, Some(end)) if *end == PAGE_BYTES as u64 => {
-                ends.pop();
-                found.live.pop()
-            }
-            _ => None,
-        };
-        let active = found.live.pop().ok_or_else(|| OpenError::Missing(dir.to_owned()))?;
-        let end = ends.pop().unwrap_or(PAGE_BYTES as u64);
-        let segments = Segments::new(fs.clone(), dir, segment_bytes, active.number + 1);
-        segments.adopt(ready, found.free);
-        let (sequence, previous) = chain.unwrap_or((0, [0; 32]));
-        Ok(Self { segments: Arc::new(segments), active, end, older: found.live, sequence, previous })
+        recover::open(fs, dir, segment_bytes, visit)
     }
 
     /// The files behind it, for preparing the next segment beside the writer.
@@ -164,14 +140,14 @@ impl Journal {
 
     /// Longest body that still fits the active segment.
     pub fn room(&self) -> usize {
-        let overhead = (RECORD_HEADER_BYTES + 32) as u64;
+        let overhead = (RECORD_HEADER_BYTES + DIGEST_BYTES) as u64;
         let left = self.active.len.saturating_sub(self.end).saturating_sub(overhead);
         usize::try_from(left).unwrap_or(usize::MAX).min(MAX_BODY_BYTES)
     }
 
     /// Longest body that fits an empty segment.
     pub fn max_body_bytes(&self) -> usize {
-        let overhead = (PAGE_BYTES + RECORD_HEADER_BYTES + 32) as u64;
+        let overhead = (PAGE_BYTES + RECORD_HEADER_BYTES + DIGEST_BYTES) as u64;
         usize::try_from(self.segments.segment_bytes() - overhead).unwrap_or(usize::MAX).min(MAX_BODY_BYTES)
     }
 
@@ -189,6 +165,13 @@ impl Journal {
     /// caller stops, and the next start finds out what is there.
     pub fn append(&mut self, record: RecordBuilder, time_ns: u64) -> io::Result<Stored> {
         debug_assert!(record.body_len() <= self.room());
+        if record.body_len() > MAX_BODY_BYTES {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a record's body is longer than is ever read back",
+            ));
+        }
+        self.refuse_after_failure()?;
         let place = RecordPlace {
             nonce: self.active.nonce,
             sequence: self.sequence + 1,
@@ -197,11 +180,13 @@ impl Journal {
         };
         let sealed = record.seal(&place);
         let offset = self.end;
+        self.failed = true;
         self.active.file.write_all_at(&sealed.bytes, offset)?;
         if !crate::planted("skip-fsync") {
             self.active.file.sync_data()?;
         }
         // From here on the record survives.
+        self.failed = false;
         self.sequence += 1;
         self.previous = sealed.digest;
         self.end += sealed.bytes.len() as u64;
@@ -209,8 +194,22 @@ impl Journal {
         Ok(Stored { segment, file, offset, bytes: sealed.bytes, spans: sealed.spans })
     }
 
-    /// Goes on in a fresh segment. `StorageFull` means that there was no room to make one and nothing has changed.
+    fn refuse_after_failure(&self) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other(
+                "an earlier write to the journal failed: start again, from what is on disk",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Goes on in a fresh segment; an active one that has no record is that already. `StorageFull` means that there
+    /// was no room to make one and nothing has changed.
     pub fn roll(&mut self, nonce: [u8; 16]) -> io::Result<()> {
+        self.refuse_after_failure()?;
+        if self.end == PAGE_BYTES as u64 {
+            return Ok(());
+        }
         let next = self.segments.take_next(nonce)?;
         self.older.push(std::mem::replace(&mut self.active, next));
         self.end = PAGE_BYTES as u64;
@@ -222,52 +221,4 @@ impl Journal {
         let kept = self.older.partition_point(|segment| segment.number < number);
         self.segments.free(self.older.drain(..kept));
     }
-}
-
-fn read_record(segment: &Segment, offset: u64) -> io::Result<Option<(Record, Stored)>> {
-    if offset + PAGE_BYTES as u64 > segment.len {
-        return Ok(None);
-    }
-    let mut page = vec![0; PAGE_BYTES];
-    segment.file.read_exact_at(&mut page, offset)?;
-    let Some(len) = record_len(&page, &segment.nonce) else { return Ok(None) };
-    if offset + len as u64 > segment.len {
-        return Ok(None);
-    }
-    page.resize(len, 0);
-    segment.file.read_exact_at(&mut page[PAGE_BYTES..], offset + PAGE_BYTES as u64)?;
-    let bytes = Bytes::from(page);
-    let Some(record) = parse_record(&bytes) else { return Ok(None) };
-    let spans = bundle_spans(&bytes, &record);
-    let stored = Stored { segment: segment.number, file: segment.file.clone(), offset, bytes, spans };
-    Ok(Some((record, stored)))
-}
-
-/// A record of this segment beyond the place where reading ended means that something before it was damaged: it was
-/// written after everything before it had been synced.
-fn refuse_damage(segment: &Segment, end: u64, last: u64) -> io::Result<Result<(), OpenError>> {
-    const CHUNK_BYTES: usize = 256 * PAGE_BYTES;
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let mut start = end + PAGE_BYTES as u64;
-    while start < segment.len {
-        let left = usize::try_from(segment.len - start).unwrap_or(CHUNK_BYTES);
-        let chunk = &mut chunk[..left.min(CHUNK_BYTES)];
-        segment.file.read_exact_at(chunk, start)?;
-        for (page, offset) in chunk.chunks(PAGE_BYTES).zip((start..).step_by(PAGE_BYTES)) {
-            if record_len(page, &segment.nonce).is_none() {
-                continue;
-            }
-            if read_record(segment, offset)?.is_some_and(|(record, _)| record.sequence > last) {
-                let what = "a record does not hold, and a later one does";
-                return Ok(Err(OpenError::Damaged { segment: segment.number, offset: end, what }));
-            }
-        }
-        start += chunk.len() as u64;
-    }
-    Ok(Ok(()))
-}
-
-/// A new slot or an old one, as the newest segment of a journal.
-fn open_slot(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn File>> {
-    fs.open(path, Open::ReadWrite)
 }

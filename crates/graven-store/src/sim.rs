@@ -86,6 +86,7 @@ pub struct Seed(pub u64);
 
 impl Seed {
     /// The next 64 bits.
+    #[allow(clippy::should_implement_trait)] // it never ends, so there is no `Option` to unwrap
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -161,8 +162,8 @@ impl SimFs {
     /// Puts files back as a [`snapshot`](Self::snapshot) held them, everything durable: the restore of a backup.
     pub fn restore(&self, files: &BTreeMap<PathBuf, Vec<u8>>) {
         let mut disk = self.0.lock();
-        let (dirs, life) = (disk.dirs.clone(), disk.life + 1);
-        *disk = Disk { dirs, life, ..Disk::default() };
+        let (dirs, life) = (std::mem::take(&mut disk.dirs), disk.life + 1);
+        *disk = Disk { dirs, life, capacity: disk.capacity, ..Disk::default() };
         for (path, bytes) in files {
             let inode = Inode { live: bytes.clone(), durable: bytes.clone(), ..Inode::default() };
             disk.inodes.push(inode);
@@ -197,14 +198,10 @@ impl Inode {
     }
 
     fn sync(&mut self) {
-        if !self.pending.is_empty() {
-            for change in self.pending.drain(..) {
-                match change {
-                    Change::Write { offset, bytes } => write_into(&mut self.durable, offset, &bytes),
-                    Change::SetLen(len) => {
-                        self.durable.resize(usize::try_from(len).unwrap_or(usize::MAX), 0);
-                    }
-                }
+        for change in self.pending.drain(..) {
+            match change {
+                Change::Write { offset, bytes } => write_into(&mut self.durable, offset, &bytes),
+                Change::SetLen(len) => self.durable.resize(usize::try_from(len).unwrap_or(usize::MAX), 0),
             }
         }
     }
@@ -237,6 +234,20 @@ impl Disk {
     fn inode_at(&mut self, path: &Path) -> io::Result<&mut Inode> {
         let inode = *self.names.get(path).ok_or_else(|| missing(path))?;
         Ok(&mut self.inodes[inode])
+    }
+
+    fn check_dir(&self, dir: &Path) -> io::Result<()> {
+        if self.dirs.contains(dir) { Ok(()) } else { Err(missing(dir)) }
+    }
+
+    /// A new, empty file.
+    fn create(&mut self, path: &Path, mode: Mode) -> io::Result<usize> {
+        self.check_dir(path.parent().unwrap_or(path))?;
+        self.inodes.push(Inode { mode: Some(mode), ..Inode::default() });
+        let id = self.inodes.len() - 1;
+        self.names.insert(path.to_owned(), id);
+        self.dir_ops.push(DirOp::Link(path.to_owned(), id));
+        Ok(id)
     }
 
     fn used(&self) -> u64 {
@@ -277,9 +288,7 @@ impl Fs for SimFs {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let disk = self.0.lock();
-        if !disk.dirs.contains(dir) {
-            return Err(missing(dir));
-        }
+        disk.check_dir(dir)?;
         let paths = disk.names.keys().chain(disk.dirs.iter());
         let names: BTreeSet<String> = paths
             .filter(|path| path.parent() == Some(dir))
@@ -302,16 +311,7 @@ impl Fs for SimFs {
         let mut disk = self.0.lock();
         let inode = match (how, disk.names.get(path).copied()) {
             (Open::New(_), Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
-            (Open::New(mode), None) => {
-                if !path.parent().is_some_and(|dir| disk.dirs.contains(dir)) {
-                    return Err(missing(path));
-                }
-                disk.inodes.push(Inode { mode: Some(mode), ..Inode::default() });
-                let id = disk.inodes.len() - 1;
-                disk.names.insert(path.to_owned(), id);
-                disk.dir_ops.push(DirOp::Link(path.to_owned(), id));
-                id
-            }
+            (Open::New(mode), None) => disk.create(path, mode)?,
             (Open::ReadWrite, Some(id)) if disk.inodes[id].mode == Some(Mode::ReadOnly) => {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
@@ -324,6 +324,7 @@ impl Fs for SimFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut disk = self.0.lock();
+        disk.check_dir(to.parent().unwrap_or(to))?;
         let inode = disk.names.remove(from).ok_or_else(|| missing(from))?;
         disk.names.insert(to.to_owned(), inode);
         disk.dir_ops.push(DirOp::Rename(from.to_owned(), to.to_owned(), inode));
@@ -338,12 +339,16 @@ impl Fs for SimFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.lock().sync_names(|synced| synced == dir);
+        let mut disk = self.0.lock();
+        disk.check_dir(dir)?;
+        disk.sync_names(|synced| synced == dir);
         Ok(())
     }
 
     fn open_tree(&self, dir: &Path) -> io::Result<Arc<dyn Tree>> {
-        let life = self.0.lock().life;
+        let disk = self.0.lock();
+        disk.check_dir(dir)?;
+        let life = disk.life;
         Ok(Arc::new(SimTree { fs: self.clone(), dir: dir.to_owned(), life }))
     }
 
@@ -354,9 +359,13 @@ impl Fs for SimFs {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         let mut disk = self.0.lock();
-        if !disk.locks.insert(path.to_owned()) {
+        if disk.locks.contains(path) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        if !disk.names.contains_key(path) {
+            disk.create(path, Mode::Private)?;
+        }
+        disk.locks.insert(path.to_owned());
         let life = disk.life;
         Ok(Box::new(SimLock { fs: self.clone(), path: path.to_owned(), life }))
     }
@@ -386,6 +395,9 @@ impl File for SimFile {
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.with(|disk, inode| {
+            if buf.is_empty() {
+                return Ok(());
+            }
             let live = &disk.inodes[inode].live;
             let start = usize::try_from(offset).map_err(io::Error::other)?;
             let found = start.checked_add(buf.len()).and_then(|end| live.get(start..end));
@@ -399,6 +411,9 @@ impl File for SimFile {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         self.with(|disk, inode| {
+            if bytes.is_empty() {
+                return Ok(());
+            }
             let end = offset.saturating_add(bytes.len() as u64);
             disk.check_room(end.saturating_sub(disk.inodes[inode].live.len() as u64))?;
             let inode = &mut disk.inodes[inode];

@@ -3,6 +3,9 @@
 //! A slot is a file `slot-NNN` of fixed length. It is written once with zeros, so that its blocks exist, and used
 //! for one segment after another; a segment begins when its header page is durable. Making the next segment ready
 //! happens beside the writer, so that rolling costs it no I/O.
+//!
+//! Slots are used again, and removed, oldest number first. So whatever a crash leaves, the numbers in a directory have
+//! no gap, and a gap means that a file was lost.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,8 +14,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::format::{PAGE_BYTES, parse_segment_header, segment_header};
-use super::open_slot;
+use super::MIN_SEGMENT_BYTES;
+use super::layout::PAGE_BYTES;
+use super::parse::SegmentHeader;
 use crate::fs::{File, Fs, Mode, Open};
 
 /// Slots that wait to be used again; more are removed, so that a burst does not hold disk for ever.
@@ -30,12 +34,26 @@ pub(super) struct Segment {
     slot: PathBuf,
 }
 
+impl Segment {
+    fn of(header: SegmentHeader, file: Arc<dyn File>, slot: PathBuf) -> Self {
+        let SegmentHeader { number, nonce, len } = header;
+        Self { number, nonce, file, len, slot }
+    }
+
+    /// Makes its header durable.
+    pub(super) fn begin(&self) -> io::Result<()> {
+        let header = SegmentHeader { number: self.number, nonce: self.nonce, len: self.len };
+        self.file.write_all_at(&header.page(), 0)?;
+        self.file.sync_data()
+    }
+}
+
 /// What a directory held.
 pub(super) struct Discovered {
-    /// The newest run of segments without a gap, oldest first.
-    pub(super) live: Vec<Segment>,
-    /// Slots with nothing that is needed.
-    pub(super) free: Vec<PathBuf>,
+    /// Segments by number.
+    pub(super) segments: Vec<Segment>,
+    /// Slots that hold something and have no header, or are shorter than it says.
+    pub(super) damaged: Vec<PathBuf>,
 }
 
 /// Slots of one journal beside those its writer holds.
@@ -50,20 +68,17 @@ pub struct Segments {
 
 struct State {
     next_number: u64,
+    /// Oldest number first.
     free: VecDeque<PathBuf>,
     ready: Option<Segment>,
 }
 
 impl Segments {
+    /// `segment_bytes` is rounded to whole pages, at least [`MIN_SEGMENT_BYTES`].
     pub(super) fn new(fs: Arc<dyn Fs>, dir: &Path, segment_bytes: u64, next_number: u64) -> Self {
+        let segment_bytes = segment_bytes.max(MIN_SEGMENT_BYTES) / PAGE_BYTES as u64 * PAGE_BYTES as u64;
         let state = State { next_number, free: VecDeque::new(), ready: None };
         Self { fs, dir: dir.to_owned(), segment_bytes, making: Mutex::new(()), state: Mutex::new(state) }
-    }
-
-    pub(super) fn adopt(&self, ready: Option<Segment>, free: Vec<PathBuf>) {
-        let mut state = self.state.lock();
-        state.ready = ready;
-        state.free.extend(free);
     }
 
     pub(super) fn segment_bytes(&self) -> u64 {
@@ -83,25 +98,30 @@ impl Segments {
     /// changed.
     pub fn prepare(&self, nonce: [u8; 16]) -> io::Result<()> {
         let _one_at_a_time = self.making.lock();
-        let (number, reused) = {
-            let mut state = self.state.lock();
+        let number = {
+            let state = self.state.lock();
             if state.ready.is_some() {
                 return Ok(());
             }
-            (state.next_number, state.free.pop_front())
+            state.next_number
         };
-        let slot = match reused {
-            Some(slot) => slot,
+        self.trim()?;
+        let (slot, file) = match self.used_slot()? {
+            Some(used) => used,
             None => self.new_slot()?,
         };
-        let file = open_slot(&*self.fs, &slot)?;
-        // A crash here leaves the slot's old header, a torn one, or the new one: a segment that is not needed, no
-        // segment, or an empty one. Old records under a new header do not parse: the nonce is another.
-        file.write_all_at(&segment_header(number, &nonce), 0)?;
-        file.sync_data()?;
-        let len = file.len()?;
-        self.state.lock().ready = Some(Segment { number, nonce, file, len, slot });
-        self.trim()
+        let header = SegmentHeader { number, nonce, len: self.segment_bytes };
+        let next = Segment::of(header, file, slot.clone());
+        // A crash here leaves the slot's old header or the new one: a segment that is not needed, or an empty one. Old
+        // records under a new header do not parse: the nonce is another.
+        let begun = next.begin();
+        let mut state = self.state.lock();
+        match begun {
+            Ok(()) => state.ready = Some(next),
+            // The same slot is the next one to be tried: numbers go without a gap.
+            Err(_) => state.free.push_front(slot),
+        }
+        begun
     }
 
     pub(super) fn take_next(&self, nonce: [u8; 16]) -> io::Result<Segment> {
@@ -112,18 +132,29 @@ impl Segments {
         Ok(next)
     }
 
-    fn new_slot(&self) -> io::Result<PathBuf> {
+    /// The oldest free slot, if it is as long as segments are now.
+    fn used_slot(&self) -> io::Result<Option<(PathBuf, Arc<dyn File>)>> {
+        let Some(slot) = self.state.lock().free.front().cloned() else { return Ok(None) };
+        let file = self.fs.open(&slot, Open::ReadWrite)?;
+        let fits = file.len()? == self.segment_bytes;
+        if !fits {
+            self.remove(&slot)?;
+        }
+        self.state.lock().free.pop_front();
+        Ok(fits.then_some((slot, file)))
+    }
+
+    fn new_slot(&self) -> io::Result<(PathBuf, Arc<dyn File>)> {
         let names = self.fs.list(&self.dir)?;
         let slot = (0..).map(slot_name).find(|name| !names.contains(name)).unwrap_or_else(|| slot_name(0));
         let path = self.dir.join(slot);
         let file = self.fs.open(&path, Open::New(Mode::Private))?;
-        if let Err(error) = self.prewrite(&*file) {
+        if let Err(error) = self.prewrite(&*file).and_then(|()| self.fs.sync_dir(&self.dir)) {
             // Nothing depends on the slot yet: leave no half of it behind.
             self.fs.remove_file(&path)?;
             return Err(error);
         }
-        self.fs.sync_dir(&self.dir)?;
-        Ok(path)
+        Ok((path, file))
     }
 
     fn prewrite(&self, file: &dyn File) -> io::Result<()> {
@@ -138,16 +169,23 @@ impl Segments {
         file.sync_data()
     }
 
+    /// Removes the oldest slots beyond those that are kept, and one that is used now.
     fn trim(&self) -> io::Result<()> {
-        let surplus: Vec<_> = {
-            let mut state = self.state.lock();
-            let count = state.free.len().saturating_sub(MAX_FREE_SLOTS);
-            state.free.drain(..count).collect()
-        };
-        for slot in surplus {
-            self.fs.remove_file(&slot)?;
+        loop {
+            let surplus = {
+                let state = self.state.lock();
+                state.free.front().filter(|_| state.free.len() > MAX_FREE_SLOTS + 1).cloned()
+            };
+            let Some(slot) = surplus else { return Ok(()) };
+            self.remove(&slot)?;
+            self.state.lock().free.pop_front();
         }
-        Ok(())
+    }
+
+    /// Durable before a younger slot is used again: one that came back after a crash would leave a gap behind it.
+    fn remove(&self, slot: &Path) -> io::Result<()> {
+        self.fs.remove_file(slot)?;
+        self.fs.sync_dir(&self.dir)
     }
 }
 
@@ -155,30 +193,36 @@ fn slot_name(number: usize) -> String {
     format!("slot-{number:03}")
 }
 
-/// Sorts the slots of a directory into segments and free ones.
-pub(super) fn discover(fs: &Arc<dyn Fs>, dir: &Path) -> io::Result<Discovered> {
-    let mut segments = Vec::new();
-    let mut free = Vec::new();
+fn is_slot_name(name: &str) -> bool {
+    name.strip_prefix("slot-").and_then(|digits| digits.parse().ok()).is_some_and(|n| slot_name(n) == name)
+}
+
+/// Reads the headers of a directory's slots, and removes those that were never begun.
+pub(super) fn discover(fs: &dyn Fs, dir: &Path) -> io::Result<Discovered> {
+    let mut found = Discovered { segments: Vec::new(), damaged: Vec::new() };
     let names = if fs.exists(dir)? { fs.list(dir)? } else { Vec::new() };
-    for slot in names.iter().filter(|name| name.starts_with("slot-")).map(|name| dir.join(name)) {
-        let file = open_slot(&**fs, &slot)?;
+    for slot in names.iter().filter(|name| is_slot_name(name)).map(|name| dir.join(name)) {
+        let file = fs.open(&slot, Open::ReadWrite)?;
         let len = file.len()?;
-        let mut page = vec![0; PAGE_BYTES];
-        let header = if len >= PAGE_BYTES as u64 {
-            file.read_exact_at(&mut page, 0)?;
-            parse_segment_header(&page)
-        } else {
-            None
-        };
-        match header {
-            Some((number, nonce)) => segments.push(Segment { number, nonce, file, len, slot }),
-            // Never begun, or its first page torn while it was: half-made slots are of no use.
+        match SegmentHeader::parse(&first_bytes(&*file, len, 0)?) {
+            Some(header) if header.len > len => found.damaged.push(slot),
+            // A record may have made the file longer than it was made.
+            Some(header) => found.segments.push(Segment::of(SegmentHeader { len, ..header }, file, slot)),
+            // A slot gets its first header, durably, before its first record, and from then on has a whole copy of one.
+            None if first_bytes(&*file, len, PAGE_BYTES as u64)?.iter().any(|byte| *byte != 0) => {
+                found.damaged.push(slot);
+            }
             None => fs.remove_file(&slot)?,
         }
     }
-    segments.sort_by_key(|segment| segment.number);
-    let gap = segments.windows(2).rposition(|pair| pair[0].number + 1 != pair[1].number);
-    let live = segments.split_off(gap.map_or(0, |at| at + 1));
-    free.extend(segments.into_iter().map(|segment| segment.slot));
-    Ok(Discovered { live, free })
+    found.segments.sort_by_key(|segment| segment.number);
+    Ok(found)
+}
+
+/// Up to a page of a file of `len` bytes.
+fn first_bytes(file: &dyn File, len: u64, offset: u64) -> io::Result<Vec<u8>> {
+    let left = usize::try_from(len.saturating_sub(offset)).unwrap_or(PAGE_BYTES);
+    let mut bytes = vec![0; left.min(PAGE_BYTES)];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
 }
