@@ -8,7 +8,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use graven_merkle::TreeSize;
-use graven_merkle::tile::{BundlePath, EntryBundle, ExpandedTile, TILE_WIDTH, TileId, TilePath, levels};
+use graven_merkle::tile::{BundlePath, EntryBundle, TILE_WIDTH, TileId, TilePath, levels};
 
 use crate::log::{Head, Log};
 
@@ -61,9 +61,8 @@ fn write_tiles(log: &Log, number: u64) -> io::Result<()> {
     let (mut level, mut index) = (0_u8, number);
     loop {
         let tile = TileId::new(level, index).ok_or_else(|| io::Error::other("no such tile"))?;
-        let row = log.tree.hot_row(tile).ok_or_else(|| io::Error::other("an unsealed tile is missing"))?;
         let expanded =
-            ExpandedTile::from_row(&row).ok_or_else(|| io::Error::other("a tile has 256 hashes"))?;
+            log.tree.hot_tile(tile).ok_or_else(|| io::Error::other("an unsealed tile is missing"))?;
         let path = TilePath::new(tile, TILE_WIDTH).ok_or_else(|| io::Error::other("no such tile"))?;
         log.objects.write(&path.to_string(), &expanded.row_bytes())?;
         log.tree.write_block(tile, &expanded)?;

@@ -47,6 +47,15 @@ struct Row {
     nodes: VecDeque<Hash>,
 }
 
+impl Row {
+    /// The `count` nodes from the `first`-th of the level on, if all are here.
+    fn run(&self, first: u64, count: u16) -> Option<impl Iterator<Item = &Hash>> {
+        let start = usize::try_from(first.checked_sub(self.base)?).ok()?;
+        let end = start.checked_add(usize::from(count))?;
+        (end <= self.nodes.len()).then(|| self.nodes.range(start..end))
+    }
+}
+
 #[derive(Default)]
 struct Cache {
     tiles: BTreeMap<(u8, u64), Arc<ExpandedTile>>,
@@ -148,19 +157,24 @@ impl Tree {
         found.first().copied().ok_or_else(|| io::Error::other("a leaf hash is missing"))
     }
 
-    /// The row of a full tile that is not sealed yet.
-    pub(crate) fn hot_row(&self, tile: TileId) -> Option<Vec<Hash>> {
-        self.hot_range(tile, TILE_WIDTH)
+    /// A full tile that is not sealed yet, with its inner nodes as they were computed when it grew.
+    pub(crate) fn hot_tile(&self, tile: TileId) -> Option<ExpandedTile> {
+        let hot = self.hot.read();
+        let bottom = usize::from(tile.level()) * usize::from(TILE_HEIGHT);
+        let mut bytes = Vec::with_capacity(TILE_BYTES + INNER_BYTES);
+        for inner in 0..TILE_HEIGHT {
+            let width = TILE_WIDTH >> inner;
+            let nodes = hot.get(bottom + usize::from(inner))?.run(tile.index() * u64::from(width), width)?;
+            bytes.extend(nodes.flat_map(|hash| *hash.as_bytes()));
+        }
+        ExpandedTile::from_parts(&bytes[..TILE_BYTES], &bytes[TILE_BYTES..]).ok()
     }
 
     /// The first `width` hashes of a tile that is not sealed yet.
     pub(crate) fn hot_range(&self, tile: TileId, width: u16) -> Option<Vec<Hash>> {
         let hot = self.hot.read();
         let row = hot.get(usize::from(tile.level()) * usize::from(TILE_HEIGHT))?;
-        let first = (tile.index() * u64::from(TILE_WIDTH)).checked_sub(row.base)?;
-        let first = usize::try_from(first).ok()?;
-        let range = first..first + usize::from(width);
-        (range.end <= row.nodes.len()).then(|| row.nodes.range(range).copied().collect())
+        Some(row.run(tile.index() * u64::from(TILE_WIDTH), width)?.copied().collect())
     }
 
     /// Writes the derived block of a tile that is being sealed.
