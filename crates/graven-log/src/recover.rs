@@ -4,7 +4,7 @@
 //! journal, and its root at the signed size must be the one that the signer journal says was signed. The code that
 //! rebuilds is the code that runs after every commit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -159,15 +159,13 @@ pub(crate) fn manifests(env: &Env, paths: &Paths) -> Result<Vec<LogMeta>, OpenEr
 pub(crate) fn open(env: &Env, dir: &Path, config: &Config) -> Result<Opened, OpenError> {
     let paths = Paths::new(dir);
     let (server, lock) = enter(env, &paths)?;
-    // A process that was killed leaves writes in the page cache that were never synced. What is read now must still be
-    // there after a power cut, or what is built on it would not be.
-    env.fs.open_tree(dir)?.sync()?;
+    settle_names(env, &paths)?;
     let mut replay = Replay::new(Window::new(config.window, 0));
     let journal = Journal::open(&env.fs, &paths.journal(), config.segment_bytes, |record, stored| {
         replay.visit(record, &stored);
     })?;
     let mut logs = BTreeMap::new();
-    let mut lanes = HashMap::new();
+    let mut lanes = BTreeMap::new();
     for meta in manifests(env, &paths)? {
         let replayed = replay.logs.remove(&meta.id).unwrap_or_default();
         let lane = open_log(env, &paths, meta, replayed)?;
@@ -191,6 +189,21 @@ pub(crate) fn open(env: &Env, dir: &Path, config: &Config) -> Result<Opened, Ope
         rewrite_keys(&mut writer, &replay.newest_keys)?;
     }
     Ok(Opened { paths, server, logs, writer, lock })
+}
+
+/// A process that was killed leaves names that were never synced: a log that is there now, or its mark of being frozen,
+/// must still be there after a power cut, or what is built on it would not be. (What is in the files was synced before
+/// they got their names; journal and signer journal settle their own last records.)
+fn settle_names(env: &Env, paths: &Paths) -> io::Result<()> {
+    env.fs.sync_dir(paths.root())?;
+    env.fs.sync_dir(&paths.logs())?;
+    for name in env.fs.list(&paths.logs())?.iter().filter_map(|name| LogName::new(name).ok()) {
+        env.fs.sync_dir(&paths.log(&name))?;
+        if env.fs.exists(&paths.keys(&name))? {
+            env.fs.sync_dir(&paths.keys(&name))?;
+        }
+    }
+    Ok(())
 }
 
 fn rewrite_keys(
