@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use graven_merkle::tile::{BundlePath, EntryBundle, MAX_ENTRY_BYTES, TILE_WIDTH};
+use graven_merkle::tile::{BundlePath, EntryBundle, MAX_ENTRY_BYTES, TILE_BYTES, TILE_WIDTH, TileId};
 use graven_merkle::{
-    ConsistencyProof, Hash, HashReader, InclusionProof, LeafIndex, MultiProof, ProveError, TreeSize,
-    prove_consistency, prove_inclusion, prove_multi, verify_consistency, verify_inclusion, verify_multi,
+    ConsistencyProof, HASH_BYTES, Hash, HashReader, InclusionProof, LeafIndex, MultiProof, ProveError,
+    TreeSize, prove_consistency, prove_inclusion, prove_multi, verify_consistency, verify_inclusion,
+    verify_multi,
 };
 use graven_note::Checkpoint;
 use graven_store::objects::Objects;
@@ -60,6 +61,9 @@ pub struct Log {
 }
 
 impl Log {
+    /// Most hashes that one [`leaf_hashes`](Self::leaf_hashes) returns: 2 MiB of them.
+    pub const MAX_LEAF_HASHES: u64 = 65_536;
+
     /// What the log is.
     pub fn meta(&self) -> &LogMeta {
         &self.meta
@@ -99,6 +103,28 @@ impl Log {
     pub fn leaf_hash(&self, index: LeafIndex) -> Result<Hash, ReadError> {
         self.require_index(index, self.head().size())?;
         Ok(self.tree.leaf(index)?)
+    }
+
+    /// Leaf hashes of a range within the published tree, in order: at most [`MAX_LEAF_HASHES`](Self::MAX_LEAF_HASHES) of them. They are read
+    /// in tile rows and past the cache, so that who reads a whole log does not push out what proofs need.
+    pub fn leaf_hashes(&self, range: Range<u64>) -> Result<Vec<Hash>, ReadError> {
+        let size = self.head().size().get();
+        if range.end > size {
+            return Err(ReadError::OutOfRange { asked: range.end, size });
+        }
+        let end = range.end.min(range.start.saturating_add(Self::MAX_LEAF_HASHES));
+        let mut found = Vec::new();
+        let mut at = range.start;
+        while at < end {
+            let number = at / u64::from(TILE_WIDTH);
+            let first = number * u64::from(TILE_WIDTH);
+            let tile = TileId::new(0, number).ok_or_else(|| damaged("no such tile"))?;
+            let width = u16::try_from(end - first).unwrap_or(TILE_WIDTH).min(TILE_WIDTH);
+            let skip = usize::try_from(at - first).map_err(|_| damaged("index"))?;
+            found.extend(self.leaf_row(tile, width)?.into_iter().skip(skip));
+            at = first + u64::from(width);
+        }
+        Ok(found)
     }
 
     /// Proves that entry `index` is in the published tree of `size`, and returns its leaf hash with the proof.
@@ -187,6 +213,20 @@ impl Log {
         let skip = usize::try_from(part.start % width).map_err(|_| damaged("index"))?;
         let take = usize::try_from(part.end - part.start).map_err(|_| damaged("range"))?;
         Ok(bundle.entries().skip(skip).take(take).map(|entry| bytes.slice_ref(entry)).collect())
+    }
+
+    /// The first `width` leaf hashes of a tile: from memory, or else it has been sealed before it went from there.
+    fn leaf_row(&self, tile: TileId, width: u16) -> Result<Vec<Hash>, ReadError> {
+        if let Some(row) = self.tree.hot_range(tile, width) {
+            return Ok(row);
+        }
+        let path = tile.path_in(TreeSize::MAX).ok_or_else(|| damaged("no such tile"))?;
+        let bytes = self.objects.read(&path.to_string(), TILE_BYTES as u64)?;
+        if bytes.len() != TILE_BYTES {
+            return Err(damaged(&format!("{path} is cut short")));
+        }
+        let row = bytes.chunks_exact(HASH_BYTES).take(usize::from(width)).map(Hash::try_from);
+        row.collect::<Result<_, _>>().map_err(|error| damaged(&format!("{path}: {error}")))
     }
 
     /// Makes something that verifies under the root of `size`: from derived nodes, and where those do not verify, from
