@@ -1,6 +1,8 @@
 //! The journal under power cuts and kills at every step of storage, under rot, and under full disks: what was
 //! acknowledged is there, in order; the record in flight is there whole or not at all; and damage is told from both.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -89,6 +91,11 @@ fn entry(n: u64) -> Vec<u8> {
 
 fn record(n: u64) -> RecordBuilder {
     let mut record = RecordBuilder::default();
+    if n % 11 == 10 {
+        // Longer than any segment has room for when it is small.
+        record.begin_entries(LogId(2), 0, true);
+        record.attachment(0, &vec![3; 70_000]);
+    }
     record.begin_entries(LogId(1), n, false);
     record.entry(&entry(n), &leaf_hash(&entry(n)));
     record.attachment(0, &[7; 50]);
@@ -104,7 +111,7 @@ fn nonce(seed: &mut Seed) -> [u8; 16] {
 /// Indices of the entries of a record, which must be what they were.
 fn indices(record: &Record) -> impl Iterator<Item = u64> {
     record.sections.iter().filter_map(|section| match section {
-        Section::Entries(section) => {
+        Section::Entries(section) if section.log == LogId(1) => {
             let expected = leaf_hash(&entry(section.first_index));
             assert_eq!(section.leaf_hashes, [expected]);
             Some(section.first_index)
@@ -248,7 +255,7 @@ fn slots(disk: &SimFs) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn sequence_and_chain_go_on_over_many_rolls() {
     let (disk, mut model) = filled(200);
-    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let fs: Arc<dyn Fs> = Arc::new(disk);
     let (journal, found) = open(&fs).unwrap();
     assert!(journal.active_segment() > 15);
     assert_eq!(found.len(), 200);
@@ -307,7 +314,11 @@ fn a_lost_or_cut_file_is_refused() {
         left.remove(path);
         assert!(matches!(reopened(&left), Err(OpenError::Damaged { .. })), "{}", path.display());
         left.insert(path.clone(), bytes[..bytes.len() - 1].to_vec());
-        assert!(matches!(reopened(&left), Err(OpenError::Unreadable { .. })), "{}", path.display());
+        let refused = reopened(&left).unwrap_err();
+        let is_cut = matches!(refused, OpenError::Unreadable { .. });
+        // One that grew for a long record is missed by that record.
+        let is_broken = bytes.len() as u64 > SEGMENT_BYTES && matches!(refused, OpenError::Damaged { .. });
+        assert!(is_cut || is_broken, "{}: {refused}", path.display());
     }
     let only_last = slots.last().cloned().into_iter().collect();
     assert!(reopened(&only_last).is_ok(), "older segments may have been released");
@@ -418,7 +429,7 @@ fn a_record_longer_than_is_ever_read_back_is_not_counted_short() {
 #[test]
 fn segments_of_another_size_are_not_used_again() {
     let (disk, mut model) = filled(30);
-    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let fs: Arc<dyn Fs> = Arc::new(disk);
     let mut journal = Journal::open(&fs, Path::new(DIR), 2 * SEGMENT_BYTES + 5, |_, _| ()).unwrap();
     journal.roll([1; 16]).unwrap();
     journal.release_before(journal.active_segment());

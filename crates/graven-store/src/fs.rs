@@ -133,17 +133,20 @@ impl dyn Fs + '_ {
         self.replace_durable(path, bytes, mode)
     }
 
-    /// As [`create_durable`](Self::create_durable), replacing an older file in one step.
+    /// As `create_durable`, replacing an older file in one step.
     pub fn replace_durable(&self, path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
-        let staged = path.with_extension("tmp");
-        if self.exists(&staged)? {
-            self.remove_file(&staged)?;
+        let mut staged = path.as_os_str().to_owned();
+        staged.push(".tmp");
+        let staged = Path::new(&staged);
+        if self.exists(staged)? {
+            self.remove_file(staged)?;
         }
-        let file = self.open(&staged, Open::New(mode))?;
+        let file = self.open(staged, Open::New(mode))?;
         file.write_all_at(bytes, 0)?;
         file.sync_data()?;
-        self.rename(&staged, path)?;
+        self.rename(staged, path)?;
         match path.parent() {
+            Some(dir) if dir == Path::new("") => self.sync_dir(Path::new(".")),
             Some(dir) => self.sync_dir(dir),
             None => Ok(()),
         }

@@ -1,6 +1,6 @@
 //! The journal: the one place where an entry becomes durable, shared by all logs of a server.
 //!
-//! A commit is one [record](layout) — the entries of any number of logs, their idempotency keys and attachments —
+//! A commit is one record — the entries of any number of logs, their idempotency keys and attachments —
 //! written and synced once. Records lie in preallocated segments that are used again when nothing in them is needed,
 //! so that a commit overwrites blocks the file already owns and its `fdatasync` has no metadata to write.
 //!
@@ -161,10 +161,10 @@ impl Journal {
         self.older.first().map_or(self.active.number, |segment| segment.number)
     }
 
-    /// Writes one record and makes it durable. After an error nothing more may be appended or acknowledged: the
+    /// Writes one record and makes it durable; one that is longer than the [`room`](Self::room) makes the file longer,
+    /// which is slower and may find the disk full. After an error nothing more may be appended or acknowledged: the
     /// caller stops, and the next start finds out what is there.
     pub fn append(&mut self, record: RecordBuilder, time_ns: u64) -> io::Result<Stored> {
-        debug_assert!(record.body_len() <= self.room());
         if record.body_len() > MAX_BODY_BYTES {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,

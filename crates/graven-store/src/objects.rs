@@ -2,11 +2,10 @@
 //!
 //! Many objects are written in one round and made durable by one sync of the tree. Between the two, a crash may leave
 //! files that are short or empty; so an object counts only below the watermark that the caller records *after*
-//! [`Objects::sync`] returned, and whatever stands above it is written again. Below it nothing is ever replaced: a file
-//! that is there must have the same bytes.
+//! [`Objects::sync`] returned, and whatever stands above it is written again. Below it the caller writes nothing.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::fs::{Fs, Mode, Open, Tree};
@@ -33,7 +32,7 @@ impl Objects {
 
     /// Writes an object above the watermark; durable after the next [`sync`](Self::sync).
     pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = self.root.join(name);
+        let path = self.path(name)?;
         match self.fs.open(&path, Open::New(Mode::ReadOnly)) {
             Ok(file) => file.write_all_at(bytes, 0),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -45,8 +44,8 @@ impl Objects {
         }
     }
 
-    /// A round that a crash interrupted left a file: keep it if it is whole, but write it anew so that the sync
-    /// covers it (what a failed write-back dropped may still look fine in the page cache).
+    /// A round that a crash interrupted left a file: write it anew even if it looks whole, so that the sync covers it
+    /// (what a failed write-back dropped may still look fine in the page cache).
     fn write_again(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.fs.remove_file(path)?;
         self.fs.open(path, Open::New(Mode::ReadOnly))?.write_all_at(bytes, 0)
@@ -59,19 +58,19 @@ impl Objects {
 
     /// Puts a small mutable file in place, durably (`checkpoint`, partial tiles of a frozen log).
     pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = self.root.join(name);
+        let path = self.path(name)?;
         self.fs.create_dir_all(path.parent().unwrap_or(&self.root))?;
         self.fs.replace_durable(&path, bytes, Mode::Shared)
     }
 
     /// Reads an object of at most `max_bytes`.
     pub fn read(&self, name: &str, max_bytes: u64) -> io::Result<Vec<u8>> {
-        self.fs.read(&self.root.join(name), max_bytes)
+        self.fs.read(&self.path(name)?, max_bytes)
     }
 
     /// Removes a file that is no longer needed (the partial tile of an older export), if it is there.
     pub fn remove(&self, name: &str) -> io::Result<()> {
-        match self.fs.remove_file(&self.root.join(name)) {
+        match self.fs.remove_file(&self.path(name)?) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
         }
@@ -79,6 +78,18 @@ impl Objects {
 
     /// Whether there is one of that name.
     pub fn exists(&self, name: &str) -> io::Result<bool> {
-        self.fs.exists(&self.root.join(name))
+        self.fs.exists(&self.path(name)?)
+    }
+
+    /// A name leads to a file below the root, whoever made it up.
+    fn path(&self, name: &str) -> io::Result<PathBuf> {
+        let below = Path::new(name);
+        if name.is_empty() || !below.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "an object's name leads outside its folder",
+            ));
+        }
+        Ok(self.root.join(below))
     }
 }

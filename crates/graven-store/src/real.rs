@@ -29,7 +29,7 @@ impl Fs for RealFs {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(dir)? {
+        for entry in fs::read_dir(dir).map_err(|e| named(&e, dir))? {
             // A name that is not UTF-8 is none of ours: nobody above asks for it.
             if let Ok(name) = entry?.file_name().into_string() {
                 names.push(name);
@@ -72,7 +72,7 @@ impl Fs for RealFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::File::open(dir)?.sync_all().map_err(|e| named(&e, dir))
+        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| named(&e, dir))
     }
 
     fn open_tree(&self, dir: &Path) -> io::Result<Arc<dyn Tree>> {
@@ -86,7 +86,13 @@ impl Fs for RealFs {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|e| named(&e, path))?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(FileLock(file))),
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),

@@ -140,6 +140,15 @@ impl SimFs {
         disk.life += 1;
     }
 
+    /// Does to the un-synced writes of a file what Linux does when their sync fails: they still read well, and no later
+    /// sync will write them.
+    pub fn drop_unsynced(&self, path: &Path) {
+        let mut disk = self.0.lock();
+        if let Ok(inode) = disk.inode_at(path) {
+            inode.pending.clear();
+        }
+    }
+
     /// Flips one bit of a file, durably, as rotting media would.
     pub fn flip_bit(&self, path: &Path, bit: u64) -> io::Result<()> {
         let mut disk = self.0.lock();

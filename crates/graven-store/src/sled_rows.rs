@@ -1,7 +1,7 @@
 //! Small rows in sled, made durable properly.
 //!
 //! sled 0.34's own flush is no fsync on Linux (`sync_file_range`), and values above a page become files that are never
-//! synced. [`DurableSled::sync`] flushes, then calls `fdatasync` on its file, and [`DurableSled::insert`] bounds
+//! synced. [`DurableSled::sync`] flushes, then calls `fdatasync` on its file, and [`Rows::insert`] bounds
 //! values. Even so nothing here is truth: a database that is missing, does not open or panics while opening is set
 //! aside and begun anew, and whoever keeps rows in it rebuilds them.
 
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Longest value: beyond about 7 KB sled writes a blob file of its own, which nobody syncs.
 pub const MAX_VALUE_BYTES: usize = 4096;
+/// A row of the default tree, so that a database that opens silently empty is told from one that holds its rows.
+const MARK: &[u8] = b"graven";
 /// Memory for pages.
 const CACHE_BYTES: u64 = 32 << 20;
 
@@ -26,15 +28,17 @@ pub struct DurableSled {
 pub struct Rows(sled::Tree);
 
 impl DurableSled {
-    /// Opens a database, or sets a broken one aside and begins a new one. `true`: it holds what it held.
+    /// Opens a database, or sets a broken one aside and begins a new one. `true`: it holds rows from before; one that
+    /// lost its end opens too, so the caller compares the position that it wrote last. A database that somebody else
+    /// has open, or that only the machine keeps from opening, is an error and stays.
     pub fn open(path: &Path) -> io::Result<(Self, bool)> {
-        let existed = path.join("db").exists();
         match try_open(path) {
-            Ok(db) => Ok((db, existed)),
+            Ok(opened) => Ok(opened),
+            Err(error) if is_elsewhere(&error) => Err(error),
             Err(error) => {
                 let aside = set_aside(path)?;
                 tracing::warn!(%error, aside = %aside.display(), "index does not open: set aside, to be rebuilt");
-                Ok((try_open(path)?, false))
+                try_open(path)
             }
         }
     }
@@ -95,13 +99,23 @@ impl Rows {
     }
 }
 
-fn try_open(path: &Path) -> io::Result<DurableSled> {
-    // sled panics on some damage; what it holds can be rebuilt, so a panic is just another way of not opening.
-    let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
-    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-    let db = opened.map_err(|_| io::Error::other("sled panicked while opening"))??;
+/// sled panics on some damage; what it holds can be rebuilt, so a panic is just another way of not opening.
+fn try_open(path: &Path) -> io::Result<(DurableSled, bool)> {
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open()?;
+        let is_marked = db.insert(MARK, MARK)?.is_some();
+        Ok::<_, sled::Error>((db, is_marked))
+    }));
+    let (db, is_marked) = opened.map_err(|_| io::Error::other("sled panicked while opening"))??;
     let file = File::open(path.join("db"))?;
-    Ok(DurableSled { db, file })
+    Ok((DurableSled { db, file }, is_marked))
+}
+
+/// Whether the cause lies outside the database's files.
+fn is_elsewhere(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull, WouldBlock};
+    let is_held = error.to_string().contains("could not acquire lock");
+    is_held || matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | StorageFull | WouldBlock)
 }
 
 fn set_aside(path: &Path) -> io::Result<PathBuf> {
@@ -137,5 +151,35 @@ mod tests {
         assert!(!existed, "a database that does not open is begun anew");
         assert_eq!(db.rows("heads").unwrap().row(b"a").unwrap(), None);
         assert!(dir.path().join("index.broken-1").exists());
+    }
+
+    #[test]
+    fn a_database_in_use_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index");
+        let (_held, _) = DurableSled::open(&path).unwrap();
+        assert!(DurableSled::open(&path).is_err());
+        assert!(path.exists() && !dir.path().join("index.broken-1").exists());
+    }
+
+    #[test]
+    fn a_cut_file_opens_and_what_was_written_last_goes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index");
+        let db = DurableSled::open(&path).unwrap().0;
+        let rows = db.rows("heads").unwrap();
+        for n in 0..2000_u32 {
+            rows.insert(&n.to_be_bytes(), &[7; 200]).unwrap();
+        }
+        rows.insert(b"position", b"2000").unwrap();
+        db.sync().unwrap();
+        drop((rows, db));
+        let whole = std::fs::read(path.join("db")).unwrap();
+        for keep in [0, 1, 511, 4096, whole.len() / 2] {
+            std::fs::write(path.join("db"), &whole[..keep]).unwrap();
+            let (db, existed) = DurableSled::open(&path).unwrap();
+            assert!(keep > 1 || !existed, "{keep} bytes left");
+            assert_eq!(db.rows("heads").unwrap().row(b"position").unwrap(), None, "{keep} bytes left");
+        }
     }
 }

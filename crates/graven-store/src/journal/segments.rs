@@ -135,13 +135,17 @@ impl Segments {
     /// The oldest free slot, if it is as long as segments are now.
     fn used_slot(&self) -> io::Result<Option<(PathBuf, Arc<dyn File>)>> {
         let Some(slot) = self.state.lock().free.front().cloned() else { return Ok(None) };
-        let file = self.fs.open(&slot, Open::ReadWrite)?;
-        let fits = file.len()? == self.segment_bytes;
-        if !fits {
+        let file = match self.fs.open(&slot, Open::ReadWrite) {
+            Ok(file) => Some(file).filter(|file| file.len().is_ok_and(|len| len == self.segment_bytes)),
+            // Removed, and the sync after that failed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if file.is_none() {
             self.remove(&slot)?;
         }
         self.state.lock().free.pop_front();
-        Ok(fits.then_some((slot, file)))
+        Ok(file.map(|file| (slot, file)))
     }
 
     fn new_slot(&self) -> io::Result<(PathBuf, Arc<dyn File>)> {
@@ -184,8 +188,10 @@ impl Segments {
 
     /// Durable before a younger slot is used again: one that came back after a crash would leave a gap behind it.
     fn remove(&self, slot: &Path) -> io::Result<()> {
-        self.fs.remove_file(slot)?;
-        self.fs.sync_dir(&self.dir)
+        match self.fs.remove_file(slot) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.fs.sync_dir(&self.dir),
+        }
     }
 }
 
