@@ -15,8 +15,6 @@ use crate::log::Log;
 
 /// How long a thread sleeps when nobody rings.
 const IDLE: Duration = Duration::from_millis(250);
-/// Room on disk for an export beside its partial bundle: the partial tiles and the checkpoint.
-const EXPORT_BYTES: u64 = 1 << 20;
 /// A log whose head has not moved for this long is exported at once.
 const QUIET: Duration = Duration::from_millis(500);
 
@@ -169,9 +167,7 @@ fn seal_until(engine: &Engine, all_published: &std::sync::mpsc::Receiver<()>) {
             while engine.seal_step(&log) {
                 engine.upkeep_step();
             }
-            if let Err(error) = export_if_due(engine, &log, &mut exports, is_last) {
-                engine.poison(&format!("exporting log `{}` failed: {error}", log.meta().name));
-            }
+            export_if_due(engine, &log, &mut exports, is_last);
         }
         if is_last {
             break;
@@ -180,12 +176,7 @@ fn seal_until(engine: &Engine, all_published: &std::sync::mpsc::Receiver<()>) {
     }
 }
 
-fn export_if_due(
-    engine: &Engine,
-    log: &Log,
-    exports: &mut HashMap<LogId, Exported>,
-    is_last: bool,
-) -> io::Result<()> {
+fn export_if_due(engine: &Engine, log: &Log, exports: &mut HashMap<LogId, Exported>, is_last: bool) {
     let now = Instant::now();
     let head = log.head();
     let known = exports.entry(log.meta().id).or_insert_with(|| Exported {
@@ -200,14 +191,11 @@ fn export_if_due(
     let is_quiet = now - known.seen_since >= QUIET;
     let is_old = now - known.exported_at >= engine.config.export_interval;
     if known.note == head.note || !(is_last || is_quiet || is_old || log.is_frozen()) {
-        return Ok(());
+        return;
     }
-    let is_sealed = log.sealed_size() / 256 == log.head().size().get() / 256;
-    if !is_sealed || !engine.has_room(EXPORT_BYTES + log.tail.read().bytes() as u64) {
-        // A newer head came while this one was sealed, or there is no room: next time.
-        return Ok(());
+    // A newer head may have come while this one was sealed, or there is no room: then the next time.
+    if let Some(head) = engine.export_step(log) {
+        known.note = head.note.clone();
+        known.exported_at = now;
     }
-    known.note = engine.export_step(log)?.note.clone();
-    known.exported_at = now;
-    Ok(())
 }
