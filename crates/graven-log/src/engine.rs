@@ -20,18 +20,22 @@ use tokio::sync::{Notify, watch};
 use crate::clock::micros;
 use crate::config::{Config, MAX_LOGS, MAX_REQUEST_BYTES};
 use crate::env::Env;
-use crate::error::{AppendError, CreateError, OpenError};
+use crate::error::{AppendError, CreateError, KeyError, OpenError};
 use crate::log::{Head, Log};
 use crate::meta::{Kind, LogName, Paths, ServerMeta, Visibility};
 use crate::pool::Pool;
 use crate::recover::{self, Opened};
 use crate::replay::Replayed;
 use crate::window::KeyDigester;
-use crate::writer::Writer;
+use crate::writer::{Lane, Writer};
 use crate::{drive, seal};
 
 /// Room that the signer journal must have before anything is signed: a rotation and a few notes.
 const SIGNING_BYTES: u64 = 64 << 10;
+/// Room on disk for an export beside its partial bundle: the partial tiles and the checkpoint.
+const EXPORT_BYTES: u64 = 1 << 20;
+/// Room on disk for the files of a new log.
+const CREATING_BYTES: u64 = 1 << 20;
 
 /// Whether the engine takes and acknowledges entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,13 +170,31 @@ impl Engine {
             return Err(CreateError::TooMany(MAX_LOGS));
         }
         let id = LogId(logs.iter().map(|log| log.meta.id.0).max().unwrap_or(0) + 1);
-        let meta =
-            recover::create_log(&self.env, &self.paths, name.clone(), &self.server, id, kind, visibility)?;
-        let lane = recover::open_log(&self.env, &self.paths, meta, Replayed::default())?;
+        if !self.has_room(CREATING_BYTES) {
+            return Err(KeyError::Io(io::ErrorKind::StorageFull.into()).into());
+        }
+        let lane = self.make_log(name, id, kind, visibility).inspect_err(|error| {
+            if !matches!(error, CreateError::Key(KeyError::Name(_))) {
+                // Whether the log exists now is not known: another try could put other keys under its manifest.
+                self.poison(&format!("creating log `{name}` failed: {error}"));
+            }
+        })?;
         let log = lane.log.clone();
         self.writer().lanes.insert(id, lane);
         self.logs.write().insert(name.clone(), log.clone());
         Ok(log)
+    }
+
+    fn make_log(
+        &self,
+        name: &LogName,
+        id: LogId,
+        kind: Kind,
+        visibility: Visibility,
+    ) -> Result<Lane, CreateError> {
+        let name = name.clone();
+        let meta = recover::create_log(&self.env, &self.paths, name, &self.server, id, kind, visibility)?;
+        Ok(recover::open_log(&self.env, &self.paths, meta, Replayed::default())?)
     }
 
     /// Freezes a log for good: once this returns, also after a crash, it takes no more entries. What it holds is
@@ -271,15 +293,23 @@ impl Engine {
         true
     }
 
-    /// Completes a log's static site at its published head, whose full bundles are all sealed.
-    pub(crate) fn export_step(&self, log: &Log) -> io::Result<Arc<Head>> {
-        let before = recover::exported(&self.env, &self.paths, &log.meta).map_err(io::Error::other)?;
+    /// Completes a log's static site at its published head. `None`: not before more is sealed, or there is room.
+    pub fn export_step(&self, log: &Log) -> Option<Arc<Head>> {
         let head = log.head();
-        if log.sealed_size() / 256 != head.size().get() / 256 {
-            return Err(io::Error::other("not sealed up to the head"));
+        let is_sealed = log.sealed_size() / 256 == head.size().get() / 256;
+        let wanted = EXPORT_BYTES + log.tail.read().bytes() as u64;
+        if self.is_poisoned() || !is_sealed || !self.has_room(wanted) {
+            return None;
         }
-        seal::export(log, &head, before.map_or(graven_merkle::TreeSize::ZERO, |before| before.size()))?;
-        Ok(head)
+        let before = recover::exported(&self.env, &self.paths, &log.meta).map_err(io::Error::other);
+        let before = before.map(|before| before.map_or(graven_merkle::TreeSize::ZERO, |it| it.size()));
+        match before.and_then(|before| seal::export(log, &head, before)) {
+            Ok(()) => Some(head),
+            Err(error) => {
+                self.poison(&format!("exporting log `{}` failed: {error}", log.meta.name));
+                None
+            }
+        }
     }
 
     /// Makes the next journal segment ready and looks at the disk.
