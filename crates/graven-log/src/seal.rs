@@ -76,13 +76,15 @@ fn write_tiles(log: &Log, number: u64) -> io::Result<()> {
 /// Completes the static site at a published head: partial tiles, the partial bundle, then `checkpoint`. Everything
 /// below the head's last full bundle must be sealed. Partials of the export before are removed.
 pub(crate) fn export(log: &Log, head: &Head, before: TreeSize) -> io::Result<()> {
-    for (path, bytes) in partials(log, head.size())? {
+    // Those that the site's checkpoint needs already are durable, and must be there at every moment.
+    let needed = partial_names(before);
+    for (path, bytes) in partials(log, head.size())?.into_iter().filter(|(path, _)| !needed.contains(path)) {
         log.objects.write(&path, &bytes)?;
     }
     log.objects.sync()?;
     log.objects.replace("checkpoint", &head.note)?;
     let kept = partial_names(head.size());
-    for stale in partial_names(before).into_iter().filter(|name| !kept.contains(name)) {
+    for stale in needed.into_iter().filter(|name| !kept.contains(name)) {
         log.objects.remove(&stale)?;
     }
     Ok(())
