@@ -218,6 +218,7 @@ fn rewrite_keys(
         record.begin_entries(*log, *first_index, true);
         rows.iter().for_each(|row| record.key(*row));
     }
+    writer.make_room(record.body_len())?;
     let (time_ns, segment) = (writer.clock.last_ns(), writer.journal.active_segment());
     writer.journal.append(record, time_ns)?;
     for (_, first_index, rows) in keys {

@@ -10,6 +10,8 @@ use graven_merkle::{Hash, leaf_hash};
 use graven_store::fs::File;
 use graven_store::journal::{BundleSpan, LogId, RecordBuilder, Stored, bundle_leaves};
 
+use crate::pool::FRAME_BYTES;
+
 /// Entries of one journal record.
 #[derive(Clone)]
 pub(crate) struct Chunk {
@@ -58,6 +60,11 @@ impl Chunk {
         let skip = usize::try_from(range.start.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let take = range.end.min(self.end()).saturating_sub(range.start.max(self.first));
         self.spans().skip(skip).take(usize::try_from(take).unwrap_or(0)).map(|span| self.bundle.slice(span))
+    }
+
+    /// What [`carry_into`](Self::carry_into) adds to a record.
+    pub(crate) fn carried_bytes(&self) -> usize {
+        FRAME_BYTES + self.bundle.len()
     }
 
     /// Writes the entries again, as carried ones.

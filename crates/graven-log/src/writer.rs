@@ -7,7 +7,7 @@
 //! 3. requests are acknowledged — the same;
 //! 4. entries join tail and tree — the same: both are rebuilt from the journal.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,7 +45,7 @@ pub(crate) struct Writer {
     pub(crate) journal: Journal,
     pub(crate) clock: LogClock,
     pub(crate) window: Window,
-    pub(crate) lanes: HashMap<LogId, Lane>,
+    pub(crate) lanes: BTreeMap<LogId, Lane>,
     /// The floor of the window as journalled.
     pub(crate) journalled_floor_ns: u64,
     /// Set once storage has failed, by whoever found out.
@@ -227,30 +227,18 @@ impl Writer {
     }
 
     /// Goes on in a fresh segment where the active one has no room.
-    fn make_room(&mut self, body_bytes: usize) -> std::io::Result<()> {
-        if body_bytes <= self.journal.room() {
-            return Ok(());
+    pub(crate) fn make_room(&mut self, body_bytes: usize) -> std::io::Result<()> {
+        if body_bytes > self.journal.room() {
+            self.roll(CARRY_AFTER_SEGMENTS)?;
         }
-        self.roll(CARRY_AFTER_SEGMENTS)
+        // What was carried may have filled that one too.
+        if body_bytes > self.journal.room() { self.begin_segment() } else { Ok(()) }
     }
 
-    /// Begins a new segment with the state of every log, and writes again the tails that lie `carry_after` segments
-    /// back or more.
+    /// Begins a new segment, and writes again the tails that lie `carry_after` segments back or more.
     pub(crate) fn roll(&mut self, carry_after: u64) -> std::io::Result<()> {
-        self.journal.roll(self.env.random()?)?;
+        self.begin_segment()?;
         let segment = self.journal.active_segment();
-        let time_ns = self.clock.last_ns();
-        let mut record = RecordBuilder::default();
-        record.section(&Section::KeyFloor { issued_ns: self.window.floor_ns() });
-        for lane in self.lanes.values() {
-            record.section(&Section::State {
-                log: lane.log.meta.id,
-                sequenced: lane.frontier.size().get(),
-                sealed: lane.log.sealed_size(),
-            });
-        }
-        self.journal.append(record, time_ns)?;
-        self.journalled_floor_ns = self.window.floor_ns();
         let logs: Vec<_> = self.lanes.values().map(|lane| lane.log.clone()).collect();
         for log in logs {
             let oldest = log.tail.read().oldest_segment();
@@ -261,26 +249,44 @@ impl Writer {
         self.release()
     }
 
-    /// Writes a tail again, into the active segment.
+    /// Begins a new segment with the state of every log.
+    fn begin_segment(&mut self) -> std::io::Result<()> {
+        self.journal.roll(self.env.random()?)?;
+        let mut record = RecordBuilder::default();
+        record.section(&Section::KeyFloor { issued_ns: self.window.floor_ns() });
+        for lane in self.lanes.values() {
+            record.section(&Section::State {
+                log: lane.log.meta.id,
+                sequenced: lane.frontier.size().get(),
+                sealed: lane.log.sealed_size(),
+            });
+        }
+        self.journal.append(record, self.clock.last_ns())?;
+        self.journalled_floor_ns = self.window.floor_ns();
+        Ok(())
+    }
+
+    /// Writes a tail again, into the active segment and as many after it as it takes.
     fn carry(&mut self, log: &Log) -> std::io::Result<()> {
         // A publisher that is reading the old places finishes first: they may be overwritten after this.
         let _nothing_is_read = log.signing.lock();
         let mut tail = log.tail.write();
         let mut rest = tail.take();
-        let mut failed = None;
-        while !rest.is_empty() && failed.is_none() {
+        while let Some(next) = rest.front() {
+            if next.carried_bytes() > self.journal.room() {
+                self.begin_segment()?;
+            }
+            let most = self.journal.room().min(CARRY_BYTES);
             let mut record = RecordBuilder::default();
             while let Some(chunk) = rest.pop_front_if(|chunk| {
-                record.is_empty() || record.body_len() + chunk.bundle.len() <= CARRY_BYTES
+                record.is_empty() || record.body_len() + chunk.carried_bytes() <= most
             }) {
                 chunk.carry_into(&mut record, log.meta.id);
             }
-            match self.journal.append(record, self.clock.last_ns()) {
-                Ok(stored) => Chunk::of(&stored, log.meta.id).for_each(|chunk| tail.push(chunk)),
-                Err(error) => failed = Some(error),
-            }
+            let stored = self.journal.append(record, self.clock.last_ns())?;
+            Chunk::of(&stored, log.meta.id).for_each(|chunk| tail.push(chunk));
         }
-        failed.map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// Gives back the segments that neither a tail nor the idempotency window needs.
