@@ -50,10 +50,12 @@ pub enum Finding {
         problem: BundleError,
     },
     /// An entry does not hash to the leaf hash stored for it.
-    #[error("entry {index} was altered, or its stored hash was: {bundle} does not match {tile}")]
+    #[error("entry {index}: {altered}; it stands in {bundle}, its hash in {tile}")]
     Entry {
         /// The entry.
         index: u64,
+        /// Which of the two is not what was signed.
+        altered: Altered,
         /// Where it stands.
         bundle: BundlePath,
         /// Where its hash stands.
@@ -107,6 +109,17 @@ pub enum Finding {
     },
 }
 
+/// Which of an entry and its stored hash is not the one that was signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Altered {
+    /// The entry: its stored hash is vouched for by the tree above.
+    Entry,
+    /// The stored hash: the entry is vouched for by the tree above.
+    StoredHash,
+    /// Nothing above vouches for either.
+    Either,
+}
+
 /// What a root was computed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootSource {
@@ -139,6 +152,16 @@ impl fmt::Display for RootSource {
         f.write_str(match self {
             Self::Entries => "bytes",
             Self::Tiles => "stored hashes",
+        })
+    }
+}
+
+impl fmt::Display for Altered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Entry => "its bytes were altered, they are not what the log signed",
+            Self::StoredHash => "its stored hash was altered, its bytes are what the log signed",
+            Self::Either => "its bytes or its stored hash were altered, as they do not match",
         })
     }
 }

@@ -15,7 +15,7 @@ mod remote;
 mod site;
 
 pub use auditor::{Audited, Auditor, Progress};
-pub use finding::{Finding, RootSource};
+pub use finding::{Altered, Finding, RootSource};
 pub use folder::{Folder, MAX_RESOURCE_BYTES, TileSource};
 pub use remote::RemoteAuditError;
 pub use site::{SiteError, site};

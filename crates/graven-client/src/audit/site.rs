@@ -13,13 +13,13 @@
 use std::{io, num::NonZero, ops::Range, panic::resume_unwind, thread};
 
 use graven_merkle::{
-    EMPTY_ROOT, Frontier, Hash, ProveError, TreeSize, leaf_hash, root,
-    tile::{BundleError, BundlePath, EntryBundle, TILE_HEIGHT, TILE_WIDTH},
+    EMPTY_ROOT, Frontier, Hash, HashReader as _, NodeId, ProveError, TreeSize, leaf_hash, root,
+    tile::{BundleError, BundlePath, EntryBundle, TILE_HEIGHT, TILE_WIDTH, TilePath},
 };
 use thiserror::Error;
 
 use super::{
-    Audited, Finding, Progress, RootSource, TileSource,
+    Altered, Audited, Finding, Progress, RootSource, TileSource,
     levels::{Levels, StoredTree, fetch_tile, path_of, root_of},
 };
 use crate::{Trust, VerifiedHead};
@@ -76,7 +76,7 @@ pub fn site(
     let mut next = 0;
     while next < bundles {
         let end = bundles.min(next + turn);
-        for (index, checked) in (next..).zip(check_bundles(source, head.size(), next..end)) {
+        for (index, checked) in (next..).zip(check_bundles(source, &head, next..end)) {
             audit.take(index, checked?)?;
         }
         next = end;
@@ -161,13 +161,13 @@ impl<'a> Walk<'a> {
 /// Checks some bundles, in threads, and answers in their order.
 fn check_bundles(
     source: &dyn TileSource,
-    size: TreeSize,
+    head: &VerifiedHead,
     bundles: Range<u64>,
 ) -> Vec<Result<CheckedBundle, SiteError>> {
     let turn = u64::from(BUNDLES_PER_TURN);
     let check = |from: u64| {
         let indices = from..bundles.end.min(from + turn);
-        indices.map(|index| check_bundle(source, size, index)).collect::<Vec<_>>()
+        indices.map(|index| check_bundle(source, head, index)).collect::<Vec<_>>()
     };
     if bundles.end - bundles.start <= turn {
         return check(bundles.start);
@@ -182,7 +182,12 @@ fn check_bundles(
     })
 }
 
-fn check_bundle(source: &dyn TileSource, size: TreeSize, index: u64) -> Result<CheckedBundle, SiteError> {
+fn check_bundle(
+    source: &dyn TileSource,
+    head: &VerifiedHead,
+    index: u64,
+) -> Result<CheckedBundle, SiteError> {
+    let size = head.size();
     let tile = path_of(0, index, size);
     let path = BundlePath::new(index, tile.width()).expect("a tile's width is a bundle's");
     let first = index << TILE_HEIGHT;
@@ -192,16 +197,54 @@ fn check_bundle(source: &dyn TileSource, size: TreeSize, index: u64) -> Result<C
         Finding::Bundle { path: found, index, problem }
     })?;
     let stored = fetch_tile(source, tile)?;
-    let (mut hashes, mut entry_bytes) = (Vec::with_capacity(stored.len()), 0);
-    for ((index, entry), stored) in (first..).zip(bundle.entries()).zip(stored) {
-        let hash = leaf_hash(entry);
-        if hash != stored {
-            return Err(Finding::Entry { index, bundle: found, tile }.into());
+    let entries = || bundle.entries().take(stored.len());
+    let hashes: Vec<_> = entries().map(leaf_hash).collect();
+    let mut differ = (first..).zip(hashes.iter().zip(&stored)).filter(|(_, (hash, stored))| hash != stored);
+    if let Some((index, _)) = differ.next() {
+        let altered = which_was_altered(&StoredTree { source, size }, head, tile, [&hashes, &stored]);
+        return Err(Finding::Entry {
+            index,
+            altered: altered.unwrap_or(Altered::Either),
+            bundle: found,
+            tile,
         }
-        hashes.push(hash);
-        entry_bytes += u64::try_from(entry.len()).unwrap_or(0);
+        .into());
     }
+    let entry_bytes = entries().map(|entry| u64::try_from(entry.len()).unwrap_or(0)).sum();
     Ok(CheckedBundle { root: root_of(&hashes), hashes, entry_bytes })
+}
+
+/// Asks the stored tree around a level-0 tile whether it was made from the entries or from the stored hashes.
+fn which_was_altered(
+    tree: &StoredTree<'_>,
+    head: &VerifiedHead,
+    tile: TilePath,
+    [hashes, stored]: [&[Hash]; 2],
+) -> Result<Altered, SiteError> {
+    Ok(match (is_vouched_for(tree, head, tile, stored)?, is_vouched_for(tree, head, tile, hashes)?) {
+        (true, _) => Altered::Entry,
+        (false, true) => Altered::StoredHash,
+        (false, false) => Altered::Either,
+    })
+}
+
+/// Whether a level-0 tile with this row fits: a full one to its hash in the tile above, the last one with all
+/// that is left of it to the signed root.
+fn is_vouched_for(
+    tree: &StoredTree<'_>,
+    head: &VerifiedHead,
+    tile: TilePath,
+    row: &[Hash],
+) -> Result<bool, SiteError> {
+    let index = tile.tile().index();
+    if tile.is_full() {
+        return Ok(tree.read(&[NodeId::new(TILE_HEIGHT, index)])? == [root_of(row)]);
+    }
+    let before = TreeSize::new(index << TILE_HEIGHT).unwrap_or_default();
+    let peaks = tree.read(&Frontier::peak_ids(before).collect::<Vec<_>>())?;
+    let Some(mut whole) = Frontier::from_peaks(before, peaks) else { return Ok(false) };
+    whole.append(row.iter().copied());
+    Ok(whole.root() == *head.root())
 }
 
 /// A bundle, or the full one that has replaced it.
