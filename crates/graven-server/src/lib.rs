@@ -1,1 +1,46 @@
-//! The gRPC server.
+//! The gRPC server: `graven.v1` over the engine, with health and reflection.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use graven_log::Engine;
+//! use graven_server::{Server, ServerOptions};
+//!
+//! # async fn example(engine: Arc<Engine>) -> Result<(), Box<dyn std::error::Error>> {
+//! let running = engine.start()?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:4740").await?;
+//! let until = async { drop(tokio::signal::ctrl_c().await) };
+//! Server::new(engine, ServerOptions::default()).serve(listener, until).await?;
+//! running.stop(); // after the server: what it accepted is finished, published and sealed
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is here
+//! A call is named and allowed ([`Access`]), its request checked against `graven_proto::limits`, the engine asked, and
+//! the answer or the [`graven_proto::Refusal`] written down. Nothing is decided here that the engine has to remember:
+//! this crate can be replaced without touching a log.
+//!
+//! # What is not
+//! No TLS and no credentials yet: [`Open`] lets everybody do everything, so whoever serves with it keeps to the loopback
+//! interface. No file is touched here.
+//!
+//! # Bounds
+//! A connection has at most [`MAX_STREAMS`] calls under way; an append stream holds at most a window
+//! (`graven_proto::limits::STREAM_WINDOW_ENTRIES`) of entries, a range one message; everything else is one request of
+//! at most `graven_proto::limits::MAX_MESSAGE_BYTES`. What waits for the writer is bounded by the engine.
+
+mod access;
+mod admin;
+mod core;
+mod log;
+mod lookup;
+mod message;
+mod options;
+mod refusal;
+mod serve;
+mod trace;
+
+pub use access::{Access, Ask, Open, Permission};
+pub use lookup::{LeafLookup, LookupError, Sought};
+pub use options::{MAX_STREAMS, PUBLISH_WAIT_MAX, ServerOptions};
+pub use serve::{ServeError, Server};

@@ -1,0 +1,140 @@
+//! `AdminService`: making, listing and freezing logs.
+
+use std::sync::Arc;
+
+use graven_log::{Kind, LogName, Visibility};
+use graven_proto::Refusal;
+use graven_proto::limits::MAX_PAGE_LOGS;
+use graven_proto::v1::admin_service_server::AdminService;
+use graven_proto::v1::{self, ErrorReason};
+use tonic::{Request, Response, Status};
+
+use crate::access::Permission;
+use crate::core::{Core, blocking, log_name};
+use crate::message::log_info;
+use crate::{refusal, trace};
+
+/// The service.
+pub(crate) struct AdminApi {
+    core: Arc<Core>,
+}
+
+impl AdminApi {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+#[tonic::async_trait]
+impl AdminService for AdminApi {
+    async fn create_log(
+        &self,
+        request: Request<v1::CreateLogRequest>,
+    ) -> Result<Response<v1::CreateLogResponse>, Status> {
+        let name = log_name(&request.get_ref().name, "name")?;
+        trace::note_log(&name);
+        self.core.authorize(&request, Some(&name), Permission::Admin)?;
+        let kind = kind(request.get_ref().kind)?;
+        let visibility = visibility(request.get_ref().visibility)?;
+        let core = self.core.clone();
+        let log = blocking(move || {
+            core.engine.create_log(&name, kind, visibility).map_err(|error| refusal::create(&error).into())
+        })
+        .await?;
+        tracing::info!(log = %log.meta().name, "log created");
+        Ok(Response::new(v1::CreateLogResponse { log: Some(log_info(&log)) }))
+    }
+
+    async fn list_logs(
+        &self,
+        request: Request<v1::ListLogsRequest>,
+    ) -> Result<Response<v1::ListLogsResponse>, Status> {
+        self.core.authorize(&request, None, Permission::Admin)?;
+        let asked = request.into_inner();
+        // The token is the last name of the page before: a log that is made meanwhile moves nothing.
+        let after = page_token(&asked.page_token)?;
+        let most = match asked.page_size {
+            0 => MAX_PAGE_LOGS,
+            size => size.min(MAX_PAGE_LOGS),
+        };
+        let logs = self.core.engine.logs();
+        let mut rest = logs.iter().filter(|log| after.as_ref().is_none_or(|after| log.meta().name > *after));
+        let page: Vec<_> = rest.by_ref().take(usize::try_from(most).unwrap_or(usize::MAX)).collect();
+        let is_last = rest.next().is_none();
+        let next = page.last().filter(|_| !is_last).map(|log| log.meta().name.to_string());
+        Ok(Response::new(v1::ListLogsResponse {
+            logs: page.into_iter().map(|log| log_info(log)).collect(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn get_log(
+        &self,
+        request: Request<v1::GetLogRequest>,
+    ) -> Result<Response<v1::GetLogResponse>, Status> {
+        let log = self.core.open_log(&request, &request.get_ref().log, Permission::Admin)?;
+        Ok(Response::new(v1::GetLogResponse { log: Some(log_info(&log)) }))
+    }
+
+    async fn freeze_log(
+        &self,
+        request: Request<v1::FreezeLogRequest>,
+    ) -> Result<Response<v1::FreezeLogResponse>, Status> {
+        // Never the only log by an empty name: freezing cannot be undone.
+        let name = log_name(&request.get_ref().log, "log")?;
+        let log = self.core.named_log(&request, &name, Permission::Admin)?;
+        let (core, frozen) = (self.core.clone(), log.clone());
+        blocking(move || {
+            core.engine.freeze(&frozen).map_err(|_| poisoned(&core)).map(|()| {
+                tracing::info!(log = %frozen.meta().name, "log frozen");
+            })
+        })
+        .await?;
+        let append_error = |error| Status::from(refusal::append(&error, self.core.idempotency_window));
+        self.core.engine.published(&log, log.durable_size()).await.map_err(append_error)?;
+        Ok(Response::new(v1::FreezeLogResponse { log: Some(log_info(&log)) }))
+    }
+}
+
+fn poisoned(core: &Core) -> Status {
+    refusal::append(&graven_log::AppendError::Poisoned, core.idempotency_window).into()
+}
+
+fn kind(value: i32) -> Result<Kind, Refusal> {
+    let refuse = |reason, message: &str| Err(Refusal::new(reason, message).with_field("kind"));
+    match v1::LogKind::try_from(value) {
+        Ok(v1::LogKind::Bytes) => Ok(Kind::Bytes),
+        Ok(v1::LogKind::Events) => Ok(Kind::Events),
+        Ok(v1::LogKind::Access) => {
+            refuse(ErrorReason::LogKindReserved, "the access log is made by the server alone")
+        }
+        Ok(v1::LogKind::Unspecified) => {
+            refuse(ErrorReason::FieldRequired, "say the log's kind: it cannot be changed later")
+        }
+        Err(_) => refuse(ErrorReason::EnumValueUnknown, "this server does not know this kind of log"),
+    }
+}
+
+fn visibility(value: i32) -> Result<Visibility, Refusal> {
+    match v1::Visibility::try_from(value) {
+        Ok(v1::Visibility::Unspecified | v1::Visibility::Private) => Ok(Visibility::Private),
+        Ok(v1::Visibility::Public) => Ok(Visibility::Public),
+        Err(_) => {
+            Err(Refusal::new(ErrorReason::EnumValueUnknown, "this server does not know this visibility")
+                .with_field("visibility"))
+        }
+    }
+}
+
+fn page_token(token: &str) -> Result<Option<LogName>, Refusal> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    LogName::new(token).map(Some).map_err(|_| {
+        Refusal::new(
+            ErrorReason::PageTokenInvalid,
+            "the page token was not made by ListLogs: start without one",
+        )
+        .with_field("page_token")
+    })
+}

@@ -1,0 +1,104 @@
+//! What all services share, and the first steps of every call: which log, and may the caller.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use graven_log::{Engine, Log, LogName};
+use graven_proto::Refusal;
+use graven_proto::v1::ErrorReason;
+use tokio::sync::watch;
+use tonic::{Request, Status};
+
+use crate::access::{Access, Ask, Permission};
+use crate::lookup::LeafLookup;
+use crate::options::ServerOptions;
+use crate::trace;
+
+/// What the services of one server share.
+pub(crate) struct Core {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) lookup: Option<Arc<dyn LeafLookup>>,
+    pub(crate) idempotency_window: Duration,
+    /// Turns true once the server is to stop: streams that would never end by themselves end then.
+    pub(crate) draining: watch::Receiver<bool>,
+    access: Arc<dyn Access>,
+}
+
+impl Core {
+    pub(crate) fn new(engine: Arc<Engine>, options: &ServerOptions, draining: watch::Receiver<bool>) -> Self {
+        Self {
+            engine,
+            lookup: options.lookup.clone(),
+            idempotency_window: options.idempotency_window,
+            draining,
+            access: options.access.clone(),
+        }
+    }
+
+    /// The log that a request names, if its caller may do this to it. An empty name means the only log.
+    pub(crate) fn open_log<T>(
+        &self,
+        request: &Request<T>,
+        name: &str,
+        permission: Permission,
+    ) -> Result<Arc<Log>, Status> {
+        let name = if name.is_empty() { self.only_log()? } else { log_name(name, "log")? };
+        self.named_log(request, &name, permission)
+    }
+
+    /// As [`open_log`](Self::open_log), by a name that was checked.
+    pub(crate) fn named_log<T>(
+        &self,
+        request: &Request<T>,
+        name: &LogName,
+        permission: Permission,
+    ) -> Result<Arc<Log>, Status> {
+        trace::note_log(name);
+        self.authorize(request, Some(name), permission)?;
+        self.engine.log(name.as_str()).ok_or_else(|| {
+            Refusal::new(ErrorReason::LogNotFound, format!("no log `{name}`: ListLogs lists those there are"))
+                .with_field("log")
+                .into()
+        })
+    }
+
+    /// Whether the caller may do this.
+    pub(crate) fn authorize<T>(
+        &self,
+        request: &Request<T>,
+        log: Option<&LogName>,
+        permission: Permission,
+    ) -> Result<(), Status> {
+        let (metadata, extensions) = (request.metadata(), request.extensions());
+        self.access.check(&Ask { log, permission, metadata, extensions })
+    }
+
+    fn only_log(&self) -> Result<LogName, Refusal> {
+        match self.engine.logs().as_slice() {
+            [log] => Ok(log.meta().name.clone()),
+            logs => {
+                let message = format!("this server has {} logs: name one", logs.len());
+                Err(Refusal::new(ErrorReason::LogNameRequired, message).with_field("log"))
+            }
+        }
+    }
+}
+
+/// A log's name out of `field`.
+pub(crate) fn log_name(name: &str, field: &str) -> Result<LogName, Refusal> {
+    if name.is_empty() {
+        return Err(Refusal::new(ErrorReason::LogNameRequired, "name the log").with_field(field));
+    }
+    LogName::new(name)
+        .map_err(|error| Refusal::new(ErrorReason::LogNameInvalid, error.to_string()).with_field(field))
+}
+
+/// Runs what reads files, away from the threads that serve connections.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    let span = tracing::Span::current();
+    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
+    // It is over without an answer only when it panicked, or the runtime is going down.
+    done.unwrap_or_else(|_| Err(Status::internal("the server failed to answer; its own log says why")))
+}

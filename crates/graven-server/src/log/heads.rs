@@ -1,0 +1,45 @@
+//! Tree heads: the newest, and each newer one.
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use graven_proto::v1::{
+    GetTreeHeadRequest, GetTreeHeadResponse, WatchTreeHeadsRequest, WatchTreeHeadsResponse,
+};
+use tonic::{Request, Status};
+
+use crate::access::Permission;
+use crate::core::Core;
+use crate::message::tree_head;
+use crate::refusal;
+
+/// `GetTreeHead`.
+pub(super) fn newest(
+    core: &Core,
+    request: &Request<GetTreeHeadRequest>,
+) -> Result<GetTreeHeadResponse, Status> {
+    let log = core.open_log(request, &request.get_ref().log, Permission::Read)?;
+    Ok(GetTreeHeadResponse { head: Some(tree_head(&log.head())) })
+}
+
+/// `WatchTreeHeads`. Nothing is buffered: a reader that was away gets the newest head when it comes back.
+pub(super) fn watch(
+    core: &Core,
+    request: &Request<WatchTreeHeadsRequest>,
+) -> Result<BoxStream<'static, Result<WatchTreeHeadsResponse, Status>>, Status> {
+    let log = core.open_log(request, &request.get_ref().log, Permission::Read)?;
+    let mut heads = log.watch();
+    heads.mark_changed();
+    let following =
+        stream::try_unfold((heads, core.draining.clone()), |(mut heads, mut draining)| async move {
+            tokio::select! {
+                biased;
+                _ = draining.wait_for(|draining| *draining) => return Err(refusal::shutting_down().into()),
+                changed = heads.changed() => if changed.is_err() {
+                    return Err(refusal::shutting_down().into());
+                },
+            }
+            let head = tree_head(&heads.borrow_and_update());
+            Ok(Some((WatchTreeHeadsResponse { head: Some(head) }, (heads, draining))))
+        });
+    Ok(following.boxed())
+}
