@@ -1,1 +1,72 @@
-fn main() {}
+//! The `graven` command: see [`cli`] for what it can be told, [`exit`] for how it ends.
+
+mod append;
+mod audit;
+mod cli;
+mod consistency;
+mod demo;
+mod exit;
+mod fsck;
+mod get;
+mod head;
+mod indices;
+mod init;
+mod keys;
+mod lines;
+mod logs;
+mod lookup;
+mod output;
+mod prove;
+mod remote;
+mod serve;
+mod settings;
+mod telemetry;
+mod trust;
+mod verify;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use exit::{Failure, Outcome};
+use tokio::runtime::Runtime;
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    match start(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn start(command: Command) -> Outcome {
+    let runtime = Runtime::new()
+        .map_err(|error| Failure::trouble(format_args!("no threads can be started: {error}")))?;
+    let outcome = runtime.block_on(run(command));
+    // A thread may still wait for standard input: nobody needs what it reads.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(command: Command) -> Outcome {
+    match command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Init(args) => init::run(&args),
+        Command::Serve(args) => serve::run(args).await,
+        Command::Append(args) => append::run(args).await,
+        Command::Head(args) => head::run(args).await,
+        Command::Get(args) => get::run(args).await,
+        Command::Prove(args) => prove::run(args).await,
+        Command::Consistency(args) => consistency::run(args).await,
+        Command::Watch(args) => watch::run(args).await,
+        Command::Verify(args) => verify::run(&args),
+        Command::Audit(args) => audit::run(args).await,
+        Command::Fsck(args) => fsck::run(&args),
+        Command::Keys(args) => keys::run(&args),
+        Command::Log(args) => logs::run(args).await,
+    }
+}

@@ -1,0 +1,110 @@
+//! `graven audit`: a whole log, by anybody.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use graven_client::audit::{self, Audited, Finding, Folder, RemoteAuditError, SiteError};
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use crate::{
+    exit::{Failure, Outcome},
+    output,
+    remote::TrustedLog,
+};
+
+const EXAMPLES: &str = "\
+Reads and hashes every entry, compares every stored hash, and checks that all of it leads to a head that the
+pinned keys signed. Names the first entry that does not. --dir works on the folder of any log that is laid out
+as C2SP tlog-tiles, offline.
+
+Examples:
+  graven audit --policy audit.policy
+  graven audit --key VKEY --server http://127.0.0.1:4740 --log audit
+  graven audit --policy audit.policy --dir data/logs/audit/site";
+
+/// Check a whole log: every entry, every stored hash, the signed root
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct AuditArgs {
+    #[command(flatten)]
+    log: TrustedLog,
+
+    /// Folder of a log to audit instead of a server: the one that holds `checkpoint` and `tile`
+    #[arg(long, value_name = "SITE")]
+    dir: Option<PathBuf>,
+
+    /// Print one JSON object, also where the audit fails
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(args: AuditArgs) -> Outcome {
+    let bar = output::progress("auditing");
+    let audited = match args.dir.clone() {
+        Some(dir) => of_folder(&args, dir, &bar).await,
+        None => of_server(&args, &bar).await,
+    };
+    bar.finish_and_clear();
+    report(&audited?, args.json)
+}
+
+async fn of_server(args: &AuditArgs, bar: &ProgressBar) -> Outcome<Audited> {
+    let log = args.log.open_pinned().await?;
+    let audited = log.audit(|progress| output::show(bar, progress)).await;
+    audited.map_err(|error| match &error {
+        RemoteAuditError::Found(finding) => failed(args.json, finding),
+        RemoteAuditError::Read(_) => error.into(),
+    })
+}
+
+async fn of_folder(args: &AuditArgs, dir: PathBuf, bar: &ProgressBar) -> Outcome<Audited> {
+    let trust = args.log.trust.trust(args.log.trust.demanded()?, args.log.at.log.as_deref())?;
+    if !dir.is_dir() {
+        let dir = dir.display();
+        return Err(Failure::trouble(format_args!(
+            "{dir} is no folder: give the one that holds `checkpoint`"
+        )));
+    }
+    let bar = bar.clone();
+    let audit = move || audit::site(&Folder::new(dir), &trust, |progress| output::show(&bar, progress));
+    let audited = tokio::task::spawn_blocking(audit).await.map_err(Failure::trouble)?;
+    audited.map_err(|error| match &error {
+        SiteError::Found(finding) => failed(args.json, finding),
+        SiteError::Io { .. } => error.into(),
+    })
+}
+
+/// The log is not what was signed: programs are told on stdout, everybody on stderr.
+fn failed(as_json: bool, finding: &Finding) -> Failure {
+    let object =
+        json!({ "ok": false, "first_bad_index": finding.first_index(), "finding": finding.to_string() });
+    match as_json.then(|| output::line(object)) {
+        Some(Err(failure)) => failure,
+        _ => Failure::check_failed(format_args!("the audit failed: {finding}")),
+    }
+}
+
+fn report(audited: &Audited, as_json: bool) -> Outcome {
+    let head = audited.head();
+    let (entries, bytes) = (audited.entries(), audited.entry_bytes());
+    output::either(
+        as_json,
+        || {
+            let mut object = output::head_json(head);
+            object["ok"] = true.into();
+            object["entries"] = entries.into();
+            object["entry_bytes"] = bytes.into();
+            object
+        },
+        || {
+            format!(
+                "audited: all {} of {} ({bytes} bytes) are the ones that were signed {}, root {}",
+                output::entries(entries),
+                head.origin(),
+                output::signed_at(head),
+                output::brief(head.root())
+            )
+        },
+    )
+}

@@ -1,0 +1,81 @@
+//! The command line as a whole; each command's own arguments stand beside its code.
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    append::AppendArgs, audit::AuditArgs, consistency::ConsistencyArgs, demo::DemoArgs, exit, fsck::FsckArgs,
+    get::GetArgs, head::HeadArgs, init::InitArgs, keys::KeysArgs, logs::LogArgs, prove::ProveArgs,
+    serve::ServeArgs, verify::VerifyArgs, watch::WatchArgs,
+};
+
+const ABOUT: &str = "\
+An immutable audit log: whatever is appended is signed into a Merkle tree, and anybody can check that nothing
+was changed, removed or inserted since.
+
+Start with `graven demo`: it shows the main job on real audit events, and the commands to do it yourself.";
+
+const EXAMPLES: &str = "\
+Examples:
+  graven init --data-dir data --origin example.com/audit > audit.vkeys
+  graven serve --data-dir data --dev &
+  echo 'alice logged in' | graven append --policy data/audit.policy --wait published --out login.tlog-proof -
+  graven audit --policy data/audit.policy
+
+Words:
+  origin   the name of a log, unique in the world: example.com/audit. Its last part is the log's NAME
+  vkey     a verifier key: what a log's signatures are checked by. `graven init` prints them
+  policy   a file that says which keys (and witnesses) are trusted (C2SP tlog-policy)
+  head     the signed statement of how many entries a log has, and of the root hash over all of them
+  bundle   an offline proof that an entry is in a log (C2SP tlog-proof)";
+
+/// An immutable audit log that anybody can check.
+#[derive(Debug, Parser)]
+#[command(name = "graven", version, long_about = ABOUT, after_help = exit::TABLE)]
+#[command(after_long_help = format!("{EXAMPLES}\n\n{}", exit::TABLE), max_term_width = 110)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What the command does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(DemoArgs),
+    Init(InitArgs),
+    Serve(ServeArgs),
+    Append(AppendArgs),
+    Head(HeadArgs),
+    Get(GetArgs),
+    Prove(ProveArgs),
+    Consistency(ConsistencyArgs),
+    Watch(WatchArgs),
+    Verify(VerifyArgs),
+    Audit(AuditArgs),
+    Fsck(FsckArgs),
+    Keys(KeysArgs),
+    Log(LogArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_is_explained() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} says nothing of itself", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{}: {}", command.get_name(), argument.get_id());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

@@ -1,0 +1,75 @@
+//! `graven init`: a data directory with its first log.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use graven_log::{Config, Env, Kind, LogMeta, Visibility};
+use graven_note::Policy;
+
+use crate::{
+    exit::{Failure, Outcome},
+    output,
+};
+
+const EXAMPLES: &str = "\
+Prints the log's verifier keys, one a line and nothing else. Hand them, or the policy file, to everybody who is
+to check the log: they must not learn the keys from the server that they check.
+
+Examples:
+  graven init --data-dir data --origin example.com/audit > audit.vkeys
+  graven init --data-dir data --origin example.com/audit --visibility public";
+
+/// Make a data directory with its first log and that log's keys
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct InitArgs {
+    /// Folder to make; refused where it holds anything
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: PathBuf,
+
+    /// Origin of the log: a prefix that is yours, /, and the log's NAME (1 to 63 of a-z, 0-9 and -)
+    #[arg(long, value_name = "PREFIX/NAME")]
+    origin: String,
+
+    /// What the log holds, for ever: bytes
+    #[arg(long, value_name = "KIND", default_value = "bytes")]
+    kind: Kind,
+
+    /// Who may read the log's tiles: private or public
+    #[arg(long, value_name = "WHO", default_value = "private")]
+    visibility: Visibility,
+}
+
+pub(crate) fn run(args: &InitArgs) -> Outcome {
+    let made = graven_log::init(
+        &Env::system(),
+        &args.data_dir,
+        &args.origin,
+        args.kind,
+        args.visibility,
+        &Config::default(),
+    )?;
+    let policy = write_policy(&args.data_dir, &made.meta)?;
+    for key in &made.meta.keys {
+        output::line(key)?;
+    }
+    output::note(format_args!("policy file, for everybody who checks the log: {}", policy.display()));
+    output::note(format_args!(
+        "recovery key: {}: move it offline now (it alone may authorise new keys for this server's logs)",
+        made.recovery_key.display()
+    ));
+    output::note(format_args!("next: graven serve --data-dir {} --dev", args.data_dir.display()));
+    Ok(())
+}
+
+/// Writes what others need to check the log.
+fn write_policy(data_dir: &Path, meta: &LogMeta) -> Outcome<PathBuf> {
+    let policy = Policy::without_witnesses(&meta.keys).map_err(Failure::trouble)?;
+    let path = data_dir.join(format!("{}.policy", meta.name));
+    output::write_file(&path, &policy.to_bytes())?;
+    // Shown as it can be typed from anywhere.
+    Ok(fs::canonicalize(&path).unwrap_or(path))
+}

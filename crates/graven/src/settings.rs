@@ -1,0 +1,146 @@
+//! The server's settings file: TOML, every key optional, unknown keys refused.
+//!
+//! ```toml
+//! listen = "127.0.0.1:4740"
+//! data_dir = "data"
+//!
+//! [engine]
+//! checkpoint_interval_ms = 100     # least time between two heads of a log
+//! heartbeat_s = 60                 # an unchanged head is signed anew this often
+//! export_interval_s = 60           # a busy log's static site is completed this often
+//! reserve_mib = 256                # appends are refused while the disk has less room
+//! segment_mib = 64                 # length of a journal segment
+//! max_commit_kib = 1024            # bytes that one sync makes durable
+//! max_pending_mib = 32             # bytes of requests that wait
+//! max_unsealed_mib = 128           # bytes that are durable and not yet in tiles
+//! idempotency_window_s = 600       # how long idempotency keys are remembered
+//! idempotency_max_keys = 524288    # and how many of them at most
+//! ```
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use graven_log::Config;
+use serde::Deserialize;
+
+use crate::exit::{Failure, Outcome};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// What the file says.
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Where to listen.
+    pub(crate) listen: Option<SocketAddr>,
+    /// The data directory, relative to the file.
+    pub(crate) data_dir: Option<PathBuf>,
+    engine: EngineSettings,
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+struct EngineSettings {
+    checkpoint_interval_ms: Option<u64>,
+    heartbeat_s: Option<u64>,
+    export_interval_s: Option<u64>,
+    reserve_mib: Option<u64>,
+    segment_mib: Option<u64>,
+    max_commit_kib: Option<u64>,
+    max_pending_mib: Option<u64>,
+    max_unsealed_mib: Option<u64>,
+    idempotency_window_s: Option<u64>,
+    idempotency_max_keys: Option<u64>,
+}
+
+impl Settings {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Outcome<Self> {
+        let text = fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+        let wrong = |error| Failure::trouble(format_args!("{}: {error}", path.display()));
+        let mut settings: Self = toml::from_str(&text).map_err(wrong)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        settings.data_dir = settings.data_dir.map(|data_dir| folder.join(data_dir));
+        Ok(settings)
+    }
+
+    /// The engine's settings.
+    pub(crate) fn engine(&self) -> Outcome<Config> {
+        let (given, default) = (&self.engine, Config::default());
+        let mut config = Config {
+            segment_bytes: scaled("segment_mib", given.segment_mib, MIB, default.segment_bytes)?,
+            reserve_bytes: scaled("reserve_mib", given.reserve_mib, MIB, default.reserve_bytes)?,
+            max_commit_bytes: length("max_commit_kib", given.max_commit_kib, KIB, default.max_commit_bytes)?,
+            max_pending_bytes: length(
+                "max_pending_mib",
+                given.max_pending_mib,
+                MIB,
+                default.max_pending_bytes,
+            )?,
+            max_unsealed_bytes: length(
+                "max_unsealed_mib",
+                given.max_unsealed_mib,
+                MIB,
+                default.max_unsealed_bytes,
+            )?,
+            checkpoint_interval: given
+                .checkpoint_interval_ms
+                .map_or(default.checkpoint_interval, Duration::from_millis),
+            heartbeat: given.heartbeat_s.map_or(default.heartbeat, Duration::from_secs),
+            export_interval: given.export_interval_s.map_or(default.export_interval, Duration::from_secs),
+            ..default
+        };
+        config.window.max_age = given.idempotency_window_s.map_or(config.window.max_age, Duration::from_secs);
+        config.window.max_keys =
+            length("idempotency_max_keys", given.idempotency_max_keys, 1, config.window.max_keys)?;
+        Ok(config)
+    }
+}
+
+fn scaled(name: &str, given: Option<u64>, unit: u64, default: u64) -> Outcome<u64> {
+    let Some(given) = given else { return Ok(default) };
+    given.checked_mul(unit).ok_or_else(|| Failure::trouble(format_args!("{name} = {given} is too large")))
+}
+
+/// A setting that may not be nothing.
+fn length(name: &str, given: Option<u64>, unit: u64, default: usize) -> Outcome<usize> {
+    let Some(given) = given else { return Ok(default) };
+    let bytes =
+        given.checked_mul(unit).and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| Failure::trouble(format_args!("{name} = {given} is too small or too large")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_file_states_the_defaults() {
+        let documented: String = include_str!("settings.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("//! "))
+            .filter(|line| line.contains(" = ") || line.starts_with('['))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let settings: Settings = toml::from_str(&documented).unwrap();
+        let (stated, default) = (settings.engine().unwrap(), Config::default());
+        assert_eq!(format!("{stated:?}"), format!("{default:?}"));
+        assert_eq!(settings.listen.unwrap().to_string(), "127.0.0.1:4740");
+        assert_eq!(settings.data_dir.unwrap(), PathBuf::from("data"));
+    }
+
+    #[test]
+    fn unknown_keys_and_impossible_values_are_refused() {
+        assert!(toml::from_str::<Settings>("listne = 1").unwrap_err().to_string().contains("listne"));
+        assert!(toml::from_str::<Settings>("[engine]\nheartbeat = 1").is_err());
+        let huge: Settings = toml::from_str("[engine]\nsegment_mib = 9223372036854775807").unwrap();
+        assert!(huge.engine().unwrap_err().to_string().contains("segment_mib"));
+        let nothing: Settings = toml::from_str("[engine]\nmax_commit_kib = 0").unwrap();
+        assert!(nothing.engine().unwrap_err().to_string().contains("max_commit_kib"));
+    }
+}

@@ -1,0 +1,112 @@
+//! `graven verify`: one proof, offline.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use graven_client::Trust;
+use graven_merkle::leaf_hash;
+use graven_note::{MAX_TLOG_PROOF_BYTES, Origin, TlogProof, VerifiedInclusion};
+use serde_json::json;
+
+use crate::{
+    exit::{Failure, Outcome},
+    output,
+    trust::{Pinned, TrustArgs},
+};
+
+const EXAMPLES: &str = "\
+Needs no server and no network: the entry, the bundle and the log's keys are all it takes. Ends with exit code 1
+where the entry, the proof or a signature is not genuine.
+
+Examples:
+  graven verify --policy audit.policy --entry login login.tlog-proof
+  graven verify --key VKEY --key VKEY --entry login login.tlog-proof";
+
+/// Check, offline, that a bundle proves an entry
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    trust: TrustArgs,
+
+    /// File with the entry, byte for byte as it was appended
+    #[arg(long, value_name = "FILE")]
+    entry: PathBuf,
+
+    /// The bundle (C2SP tlog-proof), as `append --out` and `prove --out` write it
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &VerifyArgs) -> Outcome {
+    let pinned = args.trust.demanded()?;
+    let entry = read(&args.entry)?;
+    let bundle = read_bundle(&args.bundle)?;
+    let trust = trust_for(&args.trust, pinned, &bundle)?;
+    let inclusion = trust.verify_proof(&bundle, leaf_hash(&entry)).map_err(|error| {
+        Failure::check_failed(format_args!(
+            "{} does not prove {}: {error}",
+            args.bundle.display(),
+            args.entry.display()
+        ))
+    })?;
+    report(&inclusion, args.json)
+}
+
+/// The trust in the log that the bundle claims to be of, which the pinned keys have to name.
+fn trust_for(args: &TrustArgs, pinned: Pinned, bundle: &TlogProof) -> Outcome<Trust> {
+    let origin = bundle.checkpoint().lines().next().unwrap_or_default();
+    if !pinned.keys().iter().any(|key| key.name().as_str() == origin) {
+        return Err(Failure::check_failed(format_args!(
+            "the bundle is of the log {origin:?}, which no pinned key is of"
+        )));
+    }
+    args.trust_in(pinned, Origin::new(origin).map_err(Failure::check_failed)?)
+}
+
+fn report(inclusion: &VerifiedInclusion, as_json: bool) -> Outcome {
+    let verified = inclusion.checkpoint().verified();
+    let checkpoint = verified.checkpoint();
+    let time = verified.time().and_then(output::time_of).map(output::time);
+    output::either(
+        as_json,
+        || {
+            json!({
+                "verified": true,
+                "origin": checkpoint.origin().as_str(),
+                "index": inclusion.index().get(),
+                "leaf_hash": inclusion.leaf_hash().to_string(),
+                "tree_size": checkpoint.size().get(),
+                "root": checkpoint.root().to_string(),
+                "time": time,
+            })
+        },
+        || {
+            let time = time.as_deref().unwrap_or("at no stated time");
+            let (index, size, origin) = (inclusion.index(), checkpoint.size(), checkpoint.origin());
+            format!(
+                "verified: this is entry {index} of {origin}, under the head of {size} entries signed {time}"
+            )
+        },
+    )
+}
+
+fn read(path: &Path) -> Outcome<Vec<u8>> {
+    fs::read(path).map_err(|error| Failure::file(path, &error))
+}
+
+fn read_bundle(path: &Path) -> Outcome<TlogProof> {
+    let length = fs::metadata(path).map_err(|error| Failure::file(path, &error))?.len();
+    if usize::try_from(length).is_ok_and(|length| length <= MAX_TLOG_PROOF_BYTES) {
+        let bundle = TlogProof::parse(&read(path)?);
+        return bundle.map_err(|error| Failure::check_failed(format_args!("{}: {error}", path.display())));
+    }
+    Err(Failure::check_failed(format_args!("{} is too long to be a bundle", path.display())))
+}
