@@ -1,20 +1,37 @@
 //! Files that are written once: full tiles and full entry bundles, at the path under which they are served.
 //!
-//! Many objects are written in one round and made durable by one sync of the tree. Between the two, a crash may leave
-//! files that are short or empty; so an object counts only below the watermark that the caller records *after*
+//! Objects are written in rounds. A round of many is made durable by one sync of the file system, a round of few by their
+//! own, so that it does not wait for what others have written. Between the two, a crash may leave files that are short or
+//! empty; so an object counts only below the watermark that the caller records *after*
 //! [`Objects::sync`] returned, and whatever stands above it is written again. Below it the caller writes nothing.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::fs::{Fs, Mode, Open, Tree};
+use parking_lot::Mutex;
+
+use crate::fs::{File, Fs, Mode, Open, Tree};
+
+/// Rounds of up to this many files are synced file by file (about a millisecond each).
+const FEW_FILES: usize = 16;
 
 /// A folder of write-once files.
 pub struct Objects {
     fs: Arc<dyn Fs>,
     root: PathBuf,
     tree: Arc<dyn Tree>,
+    round: Mutex<Round>,
+}
+
+/// What was written since the last sync.
+#[derive(Default)]
+struct Round {
+    /// The first few files.
+    files: Vec<Arc<dyn File>>,
+    dirs: BTreeSet<PathBuf>,
+    count: usize,
 }
 
 impl Objects {
@@ -22,7 +39,7 @@ impl Objects {
     pub fn open(fs: Arc<dyn Fs>, root: &Path) -> io::Result<Self> {
         fs.create_dir_all(root)?;
         let tree = fs.open_tree(root)?;
-        Ok(Self { fs, root: root.to_owned(), tree })
+        Ok(Self { fs, root: root.to_owned(), tree, round: Mutex::default() })
     }
 
     /// Where it is.
@@ -33,27 +50,37 @@ impl Objects {
     /// Writes an object above the watermark; durable after the next [`sync`](Self::sync).
     pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(name)?;
-        match self.fs.open(&path, Open::New(Mode::ReadOnly)) {
-            Ok(file) => file.write_all_at(bytes, 0),
+        let file = match self.fs.open(&path, Open::New(Mode::ReadOnly)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 self.fs.create_dir_all(path.parent().unwrap_or(&self.root))?;
-                self.fs.open(&path, Open::New(Mode::ReadOnly))?.write_all_at(bytes, 0)
+                self.fs.open(&path, Open::New(Mode::ReadOnly))?
             }
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.write_again(&path, bytes),
-            Err(e) => Err(e),
+            // A round that a crash interrupted left a file: it is written anew even if it looks whole, so that the sync
+            // covers it (what a failed write-back dropped may still look fine in the page cache).
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.fs.remove_file(&path)?;
+                self.fs.open(&path, Open::New(Mode::ReadOnly))?
+            }
+            other => other?,
+        };
+        file.write_all_at(bytes, 0)?;
+        let mut round = self.round.lock();
+        round.count += 1;
+        if round.count <= FEW_FILES {
+            round.files.push(file);
+            round.dirs.extend(path.parent().map(Path::to_owned));
         }
-    }
-
-    /// A round that a crash interrupted left a file: write it anew even if it looks whole, so that the sync covers it
-    /// (what a failed write-back dropped may still look fine in the page cache).
-    fn write_again(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.fs.remove_file(path)?;
-        self.fs.open(path, Open::New(Mode::ReadOnly))?.write_all_at(bytes, 0)
+        Ok(())
     }
 
     /// Makes everything written so far durable.
     pub fn sync(&self) -> io::Result<()> {
-        self.tree.sync()
+        let Round { files, dirs, count } = std::mem::take(&mut *self.round.lock());
+        if count > FEW_FILES {
+            return self.tree.sync();
+        }
+        files.iter().try_for_each(|file| file.sync_data())?;
+        dirs.iter().try_for_each(|dir| self.fs.sync_dir(dir))
     }
 
     /// Puts a small mutable file in place, durably (`checkpoint`, partial tiles of a frozen log).
