@@ -39,7 +39,7 @@ impl House {
     }
 
     fn append(&self, numbers: std::ops::Range<u64>) {
-        append(&self.engine, &self.log, numbers.map(entry).collect());
+        append(&self.engine, &self.log, &numbers.map(entry).collect::<Vec<_>>());
     }
 
     fn index(&self) -> PathBuf {
@@ -69,7 +69,7 @@ impl House {
     }
 }
 
-fn append(engine: &Engine, log: &Arc<Log>, entries: Vec<Bytes>) {
+fn append(engine: &Engine, log: &Arc<Log>, entries: &[Bytes]) {
     for batch in entries.chunks(1000) {
         let mut answer = engine.append_later(log, batch.to_vec(), None).unwrap();
         engine.commit_step(Duration::ZERO);
@@ -216,7 +216,7 @@ fn the_index_of_another_log_or_of_a_longer_one_is_not_believed() {
     assert_eq!(follower.position(&other.log), 0);
     drop(follower);
 
-    append(&other.engine, &other.log, vec![Bytes::from_static(b"another history"); 2]);
+    append(&other.engine, &other.log, &[const { Bytes::from_static(b"another history") }; 2]);
     copy(&house.index(), &other.root.join("another"));
     let follower = other.follow(&other.root.join("another"));
     assert_eq!(follower.position(&other.log), 0);
@@ -226,7 +226,6 @@ fn the_index_of_another_log_or_of_a_longer_one_is_not_believed() {
     drop(follower);
 
     // The same history, gone on: believed.
-    other.append(0..0);
     house.append(3000..3100);
     assert_eq!(house.follow(&house.index()).position(&house.log), 2560);
 }
@@ -235,8 +234,8 @@ fn the_index_of_another_log_or_of_a_longer_one_is_not_believed() {
 fn the_first_of_equal_entries_is_found() {
     let house = House::new(300);
     let same: Vec<_> = (0..3000).map(|n| if n % 3 == 0 { entry(n) } else { entry(7) }).collect();
-    append(&house.engine, &house.log, same);
-    append(&house.engine, &house.log, vec![Bytes::from_static(b"late"); 2500]);
+    append(&house.engine, &house.log, &same);
+    append(&house.engine, &house.log, &vec![Bytes::from_static(b"late"); 2500]);
     let follower = house.follow(&house.index());
     read_all(&follower, &house.log);
     let find = |hash: &Hash| follower.find(&house.log, hash).unwrap().unwrap().get();
@@ -253,7 +252,7 @@ fn several_logs_are_kept_apart() {
     read_all(&follower, &house.log);
     let name = LogName::new("second").unwrap();
     let second = house.engine.create_log(&name, Kind::Bytes, Visibility::Private).unwrap();
-    append(&house.engine, &second, (1000..3000).map(entry).collect());
+    append(&house.engine, &second, &(1000..3000).map(entry).collect::<Vec<_>>());
     assert!(matches!(
         follower.find(&second, &hash(1000)),
         Err(FindError::Lagging { position: 0, size: 2000 })

@@ -109,7 +109,11 @@ impl LeafIndexFollower {
         if self.engine.is_disk_full() {
             return false;
         }
-        self.engine.logs().iter().fold(false, |has_more, log| self.try_step(log) || has_more)
+        let mut has_more = false;
+        for log in self.engine.logs() {
+            has_more |= self.try_step(&log);
+        }
+        has_more
     }
 
     /// Entries of a log that were read, from the first on.
