@@ -49,17 +49,20 @@ pub(crate) fn run(args: &FsckArgs) -> Outcome {
 
 /// The first thing that is wrong, if anything is.
 fn verdict(report: &FsckReport) -> Outcome {
-    if report.is_clean() {
-        return Ok(());
+    if let Some(journal) = &report.journal {
+        // Entries that are missing as well went with it.
+        return Err(Failure::check_failed(journal));
     }
-    let problems =
-        || report.logs.iter().flat_map(|log| log.problems.iter().map(move |problem| (log, problem)));
-    let behind = problems().find(|(_, problem)| matches!(problem, Problem::Behind { .. }));
-    let exit = if behind.is_some() { Exit::Rollback } else { Exit::CheckFailed };
-    let of_log =
-        behind.or_else(|| problems().next()).map(|(log, problem)| format!("log {}: {problem}", log.name));
-    let what: Vec<_> = report.journal.clone().into_iter().chain(of_log).collect();
-    Err(Failure::new(exit, format_args!("{}; restore the data directory from a copy", what.join("; "))))
+    let mut problems =
+        report.logs.iter().flat_map(|log| log.problems.iter().map(move |problem| (log, problem)));
+    let behind = |(_, problem): &(_, &Problem)| matches!(problem, Problem::Behind { .. });
+    let worst = problems.clone().find(behind).or_else(|| problems.next());
+    let Some((log, problem)) = worst else { return Ok(()) };
+    let exit = if behind(&(log, problem)) { Exit::Rollback } else { Exit::CheckFailed };
+    Err(Failure::new(
+        exit,
+        format_args!("log {}: {problem}; restore the data directory from a copy", log.name),
+    ))
 }
 
 fn describe(log: &LogReport) -> String {

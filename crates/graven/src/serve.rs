@@ -74,6 +74,7 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
     let data_dir = data_dir.ok_or_else(|| Failure::trouble("which logs? give --data-dir FOLDER"))?;
     check_access(args.dev, listen)?;
     telemetry::start(args.log_format, &args.log_level)?;
+    tracing::warn!("--dev: no credentials: everybody on this machine may append, read and administer");
     let signals = Signals::listen()?;
     let engine = open(data_dir.clone(), config.clone()).await?;
     serve(engine, &data_dir, &config, listen, signals).await
@@ -92,7 +93,6 @@ fn check_access(dev: bool, listen: SocketAddr) -> Outcome {
             "--dev serves without credentials and only on the loopback interface, not on {listen}: listen on 127.0.0.1"
         )));
     }
-    output::note("--dev: no credentials: everybody on this machine may append, read and administer");
     Ok(())
 }
 

@@ -1,0 +1,14 @@
+//! The `graven` command from outside: what each verb prints, and how each refusal ends.
+
+#[path = "cli/appends.rs"]
+mod appends;
+#[path = "cli/bench.rs"]
+mod bench;
+#[path = "cli/directories.rs"]
+mod directories;
+#[path = "cli/reads.rs"]
+mod reads;
+#[path = "cli/serving.rs"]
+mod serving;
+#[path = "cli/tampering.rs"]
+mod tampering;

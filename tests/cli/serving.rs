@@ -1,0 +1,75 @@
+//! The server as a process.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::bench::Bench;
+
+#[test]
+fn nobody_serves_to_the_world_by_mistake() {
+    let bench = Bench::with_log();
+    bench.run("serve --data-dir data").refused(2, "add --dev");
+    bench.run("serve --data-dir data --dev --listen 0.0.0.0:0").refused(2, "loopback");
+    bench.run("serve --dev").refused(2, "--data-dir");
+    bench.run("serve --data-dir data --dev --listen nowhere").misused("--listen");
+}
+
+#[test]
+fn a_directory_has_one_server() {
+    let bench = Bench::with_log();
+    let server = bench.serve();
+    bench.serve_refused().refused(2, "in use by another process");
+    bench.run("fsck --data-dir data").refused(2, "in use by another process");
+    let address = server.url().strip_prefix("http://").unwrap();
+    bench.run("init --data-dir second --origin example.com/second").ok();
+    let taken = bench.run(&format!("serve --data-dir second --dev --listen {address}"));
+    taken.refused(2, "cannot listen on");
+}
+
+#[test]
+fn a_stopped_server_leaves_everything_published_and_sealed() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let bench = Bench::with_log();
+        let server = bench.serve();
+        let entries: String = (0..300).map(|n| format!("entry {n}\n")).collect();
+        bench.write("entries", entries);
+        bench.at(&server, "append --lines entries").ok();
+        server.signal(signal);
+        assert_eq!(server.ended().code(), Some(0));
+
+        let audited = bench.run("audit --policy data/audit.policy --dir data/logs/audit/site --json").ok();
+        assert_eq!(audited.object()["entries"], 300);
+        let checked = bench.run("fsck --data-dir data --json").ok().object();
+        assert_eq!((&checked["entries"], &checked["ok"]), (&300.into(), &true.into()));
+    }
+}
+
+#[test]
+fn settings_come_from_a_file_and_yield_to_the_command_line() {
+    let bench = Bench::with_log();
+    bench.write("graven.toml", "listen = \"127.0.0.1:1\"\ndata_dir = \"data\"\n[engine]\nheartbeat_s = 1\n");
+    let server = bench.serve_with("serve --config graven.toml --dev --listen 127.0.0.1:0");
+    // Of two heads at one size the second is the heartbeat.
+    let heads = bench.at(&server, "watch --count 2 --max-gap 15s --json").ok().objects();
+    assert_eq!((&heads[0]["size"], &heads[1]["size"]), (&0.into(), &0.into()));
+    assert_ne!(heads[0]["time"], heads[1]["time"]);
+
+    bench.write("wrong.toml", "data_dir = \"data\"\nport = 4740\n");
+    bench.run("serve --config wrong.toml --dev").refused(2, "port");
+    bench.run("serve --config nowhere.toml --dev").refused(2, "nowhere.toml");
+}
+
+#[test]
+fn log_lines_are_json_and_hold_no_entry() {
+    let bench = Bench::with_log();
+    let arguments = "serve --data-dir data --dev --listen 127.0.0.1:0 --log-format json --log-level debug";
+    let server = bench.serve_with(arguments);
+    bench.write("entry", "the secret of the entry");
+    bench.at(&server, "append --wait published --idempotency-key hush-hush entry").ok();
+    server.stop();
+    let log = String::from_utf8(bench.read("server.log")).unwrap();
+    assert!(log.lines().count() > 2);
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["message"].as_str().unwrap_or_default().contains("no credentials")));
+    assert!(!log.contains("secret of the entry") && !log.contains("hush-hush"), "{log}");
+}
