@@ -21,13 +21,14 @@
 //! prefix example.com                 id 1
 //! secret <64 hex digits>             origin example.com/audit
 //! recovery <vkey>                    kind bytes
-//!                                    visibility private
+//! digest <64 hex digits>             visibility private
 //!                                    created <nanoseconds since 1970>
 //!                                    key <vkey>            (once or more)
 //!                                    recovery <vkey>
 //! ```
 //!
-//! `secret` keys the digests of idempotency keys and requests in the journal; the file is mode 0600.
+//! `secret` keys the digests of idempotency keys and requests in the journal; the file is mode 0600. `digest` is the
+//! SHA-256 of the lines before it: with a secret that rotted, no repeat would be recognised.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ use std::str::FromStr;
 
 use graven_note::{Origin, VerifierKey};
 use graven_store::journal::LogId;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// Longest name of a log.
@@ -196,10 +198,12 @@ impl LogMeta {
 
 impl ServerMeta {
     pub(crate) fn to_text(&self) -> Zeroizing<String> {
-        let hex: Zeroizing<String> =
-            self.secret.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        let secret: Zeroizing<String> = hex(&*self.secret).into();
         let (prefix, recovery) = (&self.prefix, &self.recovery);
-        Zeroizing::new(format!("graven-server/v1\nprefix {prefix}\nsecret {}\nrecovery {recovery}\n", *hex))
+        let lines = format!("graven-server/v1\nprefix {prefix}\nsecret {}\nrecovery {recovery}\n", *secret);
+        let lines = Zeroizing::new(lines);
+        let digest = hex(&Sha256::digest(lines.as_bytes()));
+        Zeroizing::new(format!("{}digest {digest}\n", *lines))
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, BadManifest> {
@@ -219,6 +223,10 @@ impl ServerMeta {
         let meta = Self { prefix, secret, recovery };
         (*meta.to_text() == *text).then_some(meta).ok_or(BadManifest)
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The name that an origin gives its log: the last path element.
