@@ -42,7 +42,7 @@ fn run(seed: u64, prints: bool) -> (Tally, u64) {
     let hash = catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|_| {
         panic!("seed {seed} failed: GRAVEN_SIM_SEED={seed} runs it alone and prints what happens")
     });
-    if seed % TWICE_EVERY == 0 {
+    if seed.is_multiple_of(TWICE_EVERY) {
         assert_eq!(World::new(seed, false).run(), hash, "seed {seed} gave two different traces");
     }
     (world.tally, hash)

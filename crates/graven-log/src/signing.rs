@@ -198,7 +198,7 @@ impl Signing {
     fn verified_next(&self, tree: &Tree, frontier: &Frontier) -> Result<Checkpoint, SignError> {
         let (from, from_root) = (self.last.checkpoint.size(), *self.last.checkpoint.root());
         let (to, to_root) = (frontier.size(), frontier.root());
-        if !planted("no-compare-and-swap") && (to < from || (to == from && to_root != from_root)) {
+        if to < from || (to == from && to_root != from_root) {
             return Err(SignError::Refused("the tree went back"));
         }
         let kept_root = graven_merkle::root(tree, to).map_err(|_| SignError::Refused("nodes are missing"))?;
@@ -207,7 +207,7 @@ impl Signing {
         }
         let consistent = prove_consistency(tree, from, to)
             .is_ok_and(|proof| verify_consistency(from, &from_root, to, &to_root, &proof).is_ok());
-        if !consistent && !planted("no-compare-and-swap") {
+        if !consistent {
             return Err(SignError::Refused("the tree is not consistent with the last signed head"));
         }
         Ok(Checkpoint::new(self.last.checkpoint.origin().clone(), to, to_root))

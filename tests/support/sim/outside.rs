@@ -152,7 +152,12 @@ impl Script for Faults {
             return Fate::Continue;
         }
         (plan.next, plan.fired) = (None, Some(fault));
-        self.trace.event(format_args!("  fault {fault:?} at {:?} {:?}", point.op, point.phase));
+        self.trace.event(format_args!(
+            "  fault {fault:?}, {:?} {:?} {}",
+            point.phase,
+            point.op,
+            point.path.display()
+        ));
         let is_failed_sync = matches!(fault, Fault::Error(_)) && point.op == Op::SyncData;
         if is_failed_sync && point.phase == Phase::Before {
             // As Linux does: what the failed sync should have written still reads well and will never be written.
