@@ -21,6 +21,7 @@ use tonic::transport::Channel;
 pub(crate) struct Service {
     pub(crate) engine: Arc<Engine>,
     pub(crate) log: Arc<Log>,
+    pub(crate) url: String,
     pub(crate) channel: Channel,
     running: Option<Running>,
     stop: Option<oneshot::Sender<()>>,
@@ -43,31 +44,33 @@ impl Service {
     }
 
     pub(crate) async fn start_with(config: Config, options: ServerOptions) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
-        init(&Env::system(), &data, "example.com/audit", Kind::Bytes, Visibility::Private, &config).unwrap();
-        Self::open(dir, config, options, true).await
+        Self::start_in(Env::system(), config, options).await
+    }
+
+    pub(crate) async fn start_in(env: Env, config: Config, options: ServerOptions) -> Self {
+        let mut service = Self::open(env, config, options).await;
+        service.run();
+        service
     }
 
     /// A server whose engine commits nothing until [`run`](Self::run).
     pub(crate) async fn start_halted(config: Config) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
-        init(&Env::system(), &data, "example.com/audit", Kind::Bytes, Visibility::Private, &config).unwrap();
-        Self::open(dir, config, ServerOptions::default(), false).await
+        Self::open(Env::system(), config, ServerOptions::default()).await
     }
 
-    async fn open(dir: tempfile::TempDir, config: Config, options: ServerOptions, run: bool) -> Self {
-        let engine = Engine::open(Env::system(), &dir.path().join("data"), config).unwrap();
+    async fn open(env: Env, config: Config, options: ServerOptions) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        init(&env, &data, "example.com/audit", Kind::Bytes, Visibility::Private, &config).unwrap();
+        let engine = Engine::open(env, &data, config).unwrap();
         let log = engine.log("audit").unwrap();
-        let running = run.then(|| engine.start().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let server = Server::new(engine.clone(), options);
         let serving = tokio::spawn(server.serve(listener, async move { drop(stopped.await) }));
-        let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
-        Self { engine, log, channel, running, stop: Some(stop), serving, dir }
+        let channel = Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
+        Self { engine, log, url, channel, running: None, stop: Some(stop), serving, dir }
     }
 
     pub(crate) fn run(&mut self) {
@@ -115,12 +118,25 @@ impl Service {
     /// Stops server and engine in this order, and returns the data folder.
     pub(crate) async fn stop(mut self) -> tempfile::TempDir {
         self.begin_stop();
-        drop(self.channel);
-        self.serving.await.unwrap().unwrap();
-        let running = self.running.take().unwrap();
-        let status = tokio::task::spawn_blocking(move || running.stop()).await.unwrap();
+        let (status, dir) = self.finish().await;
         assert_eq!(status, EngineStatus::Stopping);
-        self.dir
+        dir
+    }
+
+    /// Waits until the server ends by itself, and returns how the engine ended.
+    pub(crate) async fn ended(mut self) -> EngineStatus {
+        let stop = self.stop.take();
+        let (status, _) = self.finish().await;
+        assert!(stop.is_some_and(|stop| stop.is_closed()), "the server did not wait for its signal");
+        status
+    }
+
+    async fn finish(self) -> (EngineStatus, tempfile::TempDir) {
+        drop(self.channel);
+        let serving = tokio::time::timeout(Duration::from_secs(20), self.serving).await;
+        serving.expect("the server ends in time").unwrap().unwrap();
+        let running = self.running.unwrap();
+        (tokio::task::spawn_blocking(move || running.stop()).await.unwrap(), self.dir)
     }
 }
 

@@ -1,0 +1,99 @@
+//! Every call asks for exactly the permission that it needs, before it does anything.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use graven_log::Config;
+use graven_proto::v1::append_stream_request::Message;
+use graven_proto::v1::{self, LogKind};
+use graven_server::{Access, Ask, Permission, ServerOptions};
+use prost::Message as _;
+use tonic::{Code, Status};
+
+use crate::service::{Service, append_request, entry};
+
+type Asked = Vec<(Option<String>, Permission)>;
+
+/// Refuses everybody everything, and keeps what was asked.
+#[derive(Default)]
+struct Closed(Mutex<Asked>);
+
+impl Access for Closed {
+    fn check(&self, ask: &Ask<'_>) -> Result<(), Status> {
+        self.0.lock().unwrap().push((ask.log.map(ToString::to_string), ask.permission));
+        Err(Status::permission_denied("no"))
+    }
+}
+
+#[tokio::test]
+async fn each_call_asks_for_its_permission_and_stops_at_a_no() {
+    let closed = Arc::new(Closed::default());
+    let options = ServerOptions { access: closed.clone(), ..ServerOptions::default() };
+    let service = Service::start_with(Config { reserve_bytes: 0, ..Config::default() }, options).await;
+    let (mut client, mut admin) = (service.client(), service.admin());
+    let log = || "audit".to_owned();
+    let mut found = BTreeMap::new();
+    // The call must be refused after asking once.
+    macro_rules! call {
+        ($name:literal, $call:expr) => {
+            let status = $call.await.expect_err($name);
+            assert_eq!(status.code(), Code::PermissionDenied, "{}", $name);
+            found.insert($name.to_owned(), closed.0.lock().unwrap().drain(..).collect::<Asked>());
+        };
+    }
+    call!("Append", client.append(append_request(entry(0))));
+    let entries = vec![entry(0)];
+    call!(
+        "AppendBatch",
+        client.append_batch(v1::AppendBatchRequest { log: log(), entries, ..Default::default() })
+    );
+    let open = Message::Open(v1::AppendStreamOpen { log: log(), wait: 0 });
+    let open = tokio_stream::once(v1::AppendStreamRequest { message: Some(open) });
+    call!("AppendStream", client.append_stream(open));
+    call!("GetTreeHead", client.get_tree_head(v1::GetTreeHeadRequest { log: log() }));
+    call!("WatchTreeHeads", client.watch_tree_heads(v1::WatchTreeHeadsRequest { log: log() }));
+    call!("GetInclusionProof", client.get_inclusion_proof(v1::GetInclusionProofRequest::default()));
+    call!(
+        "GetMultiInclusionProof",
+        client.get_multi_inclusion_proof(v1::GetMultiInclusionProofRequest::default())
+    );
+    call!("GetConsistencyProof", client.get_consistency_proof(v1::GetConsistencyProofRequest::default()));
+    call!("GetEntries", client.get_entries(v1::GetEntriesRequest::default()));
+    call!("GetEntryAndProof", client.get_entry_and_proof(v1::GetEntryAndProofRequest::default()));
+    let new = v1::CreateLogRequest { name: "new".to_owned(), kind: LogKind::Bytes.into(), visibility: 0 };
+    call!("CreateLog", admin.create_log(new));
+    call!("ListLogs", admin.list_logs(v1::ListLogsRequest::default()));
+    call!("GetLog", admin.get_log(v1::GetLogRequest { log: log() }));
+    call!("FreezeLog", admin.freeze_log(v1::FreezeLogRequest { log: log() }));
+
+    assert_eq!(found.keys().cloned().collect::<Vec<_>>(), all_methods(), "a call is missing here");
+    for (name, asked) in found {
+        let log = match name.as_str() {
+            "CreateLog" => Some("new".to_owned()),
+            "ListLogs" => None,
+            _ => Some(log()),
+        };
+        assert_eq!(asked, [(log, permission(&name))], "{name}");
+    }
+    assert!(service.engine.log("new").is_none() && !service.log.is_frozen());
+    assert_eq!(service.log.durable_size(), 0);
+    service.stop().await;
+}
+
+fn permission(method: &str) -> Permission {
+    match method {
+        "Append" | "AppendBatch" | "AppendStream" => Permission::Append,
+        "CreateLog" | "ListLogs" | "GetLog" | "FreezeLog" => Permission::Admin,
+        _ => Permission::Read,
+    }
+}
+
+/// What the interface defines, by name.
+fn all_methods() -> Vec<String> {
+    let set = prost_types::FileDescriptorSet::decode(graven_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let services = set.file.into_iter().flat_map(|file| file.service);
+    let mut names: Vec<_> =
+        services.flat_map(|service| service.method).map(|method| method.name().to_owned()).collect();
+    names.sort();
+    names
+}
