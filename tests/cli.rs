@@ -1,5 +1,7 @@
 //! The `graven` command from outside: what each verb prints, and how each refusal ends.
 
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
+
 #[path = "cli/appends.rs"]
 mod appends;
 #[path = "cli/bench.rs"]

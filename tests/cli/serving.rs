@@ -1,5 +1,7 @@
 //! The server as a process.
 
+use std::process::Command;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -57,6 +59,35 @@ fn settings_come_from_a_file_and_yield_to_the_command_line() {
     bench.write("wrong.toml", "data_dir = \"data\"\nport = 4740\n");
     bench.run("serve --config wrong.toml --dev").refused(2, "port");
     bench.run("serve --config nowhere.toml --dev").refused(2, "nowhere.toml");
+}
+
+#[test]
+fn a_write_that_fails_ends_the_server_and_loses_nothing() {
+    let bench = Bench::with_log();
+    let server = bench.serve();
+    bench.write("entry", "kept");
+    bench.at(&server, "append --wait published entry").ok();
+    server.stop();
+
+    // No file may grow beyond some hundred KiB: the next segment of the journal cannot be made.
+    let limited = Command::new("sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 1000; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_graven"),
+            "serve",
+        ])
+        .args(["--dev", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(bench.path("data"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(limited.stderr).unwrap();
+    assert_eq!(limited.status.code(), Some(74), "{said}");
+    assert!(said.lines().last().unwrap().starts_with("graven: storage failed: "), "{said}");
+
+    let server = bench.serve();
+    assert_eq!(bench.at(&server, "get --index 0").ok().stdout, b"kept");
 }
 
 #[test]

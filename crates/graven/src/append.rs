@@ -19,7 +19,7 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-Without --lines the whole file is one entry, of 1 to 65,535 bytes. With --lines each line is one, without its
+Without --lines the whole file is one entry, of 1 to 65,535 bytes. With --lines each line is one, without its \
 newline; entries go out as they come, and each is reported as soon as it is acknowledged.
 
 What to wait for:
@@ -27,22 +27,19 @@ What to wait for:
   published   it is in a signed tree; the proof is verified, and --out keeps it
   witnessed   the log's witnesses have cosigned that tree
 
-An append can be repeated safely under its idempotency key: the answer names the first index again. With --lines
+An append can be repeated safely under its idempotency key: the answer names the first index again. With --lines \
 the key of line n is KEY/n.
 
 Examples:
   graven append login.json
   graven append --policy audit.policy --wait published --out login.tlog-proof login.json
   tail -F app.log | graven append --lines --json -
-  graven append --lines --idempotency-key import-7 events.jsonl     # break it off, run it again: nothing twice";
+  graven append --lines --idempotency-key import-7 events.jsonl    # run again: nothing twice";
 
 /// Append entries to a log
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct AppendArgs {
-    #[command(flatten)]
-    log: TrustedLog,
-
     /// What to wait for
     #[arg(long, value_name = "LEVEL", default_value = "durable")]
     wait: Wait,
@@ -72,6 +69,9 @@ pub(crate) struct AppendArgs {
     /// File with the entry or entries; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    #[command(flatten)]
+    log: TrustedLog,
 }
 
 /// What to wait for.

@@ -14,8 +14,8 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-Reads and hashes every entry, compares every stored hash, and checks that all of it leads to a head that the
-pinned keys signed. Names the first entry that does not. --dir works on the folder of any log that is laid out
+Reads and hashes every entry, compares every stored hash, and checks that all of it leads to a head that the \
+pinned keys signed. Names the first entry that does not. --dir works on the folder of any log that is laid out \
 as C2SP tlog-tiles, offline.
 
 Examples:
@@ -27,9 +27,6 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct AuditArgs {
-    #[command(flatten)]
-    log: TrustedLog,
-
     /// Folder of a log to audit instead of a server: the one that holds `checkpoint` and `tile`
     #[arg(long, value_name = "SITE")]
     dir: Option<PathBuf>,
@@ -37,6 +34,9 @@ pub(crate) struct AuditArgs {
     /// Print one JSON object, also where the audit fails
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    log: TrustedLog,
 }
 
 pub(crate) async fn run(args: AuditArgs) -> Outcome {

@@ -9,7 +9,7 @@ use crate::{
 };
 
 const ABOUT: &str = "\
-An immutable audit log: whatever is appended is signed into a Merkle tree, and anybody can check that nothing
+An immutable audit log: whatever is appended is signed into a Merkle tree, and anybody can check that nothing \
 was changed, removed or inserted since.
 
 Start with `graven demo`: it shows the main job on real audit events, and the commands to do it yourself.";
@@ -18,14 +18,15 @@ const EXAMPLES: &str = "\
 Examples:
   graven init --data-dir data --origin example.com/audit > audit.vkeys
   graven serve --data-dir data --dev &
-  echo 'alice logged in' | graven append --policy data/audit.policy --wait published --out login.tlog-proof -
-  graven audit --policy data/audit.policy
+  export GRAVEN_POLICY=data/audit.policy
+  echo 'alice logged in' | graven append --wait published --out login.tlog-proof -
+  graven audit
 
 Words:
-  origin   the name of a log, unique in the world: example.com/audit. Its last part is the log's NAME
+  origin   the name of a log, unique in the world: example.com/audit. Its last part is NAME
   vkey     a verifier key: what a log's signatures are checked by. `graven init` prints them
   policy   a file that says which keys (and witnesses) are trusted (C2SP tlog-policy)
-  head     the signed statement of how many entries a log has, and of the root hash over all of them
+  head     the signed statement of a log's size and of the root hash over all its entries
   bundle   an offline proof that an entry is in a log (C2SP tlog-proof)";
 
 /// An immutable audit log that anybody can check.

@@ -17,9 +17,6 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ConsistencyArgs {
-    #[command(flatten)]
-    log: TrustedLog,
-
     /// Size of the smaller tree, in entries
     #[arg(long, value_name = "M", value_parser = indices::size)]
     from: TreeSize,
@@ -31,6 +28,9 @@ pub(crate) struct ConsistencyArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    log: TrustedLog,
 }
 
 pub(crate) async fn run(args: ConsistencyArgs) -> Outcome {

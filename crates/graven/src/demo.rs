@@ -24,8 +24,8 @@ use server::ServerProcess;
 use stage::{Stage, say, title};
 
 const EXAMPLES: &str = "\
-Starts a server on a free port of this machine, appends 300 real AWS CloudTrail events from 8 clients, proves and
-audits them, then changes one byte in a copy of the log and shows that the audit names the entry. Takes a few
+Starts a server on a free port of this machine, appends 300 real AWS CloudTrail events from 8 clients, proves and \
+audits them, then changes one byte in a copy of the log and shows that the audit names the entry. Takes a few \
 seconds and touches nothing but its own folder.
 
 Examples:

@@ -17,7 +17,7 @@ Exit codes:
    2  usage or trouble: a bad argument, no server there, a refusal, a file that cannot be read
    3  stalled: what was waited for did not come in time
    4  rollback refused: a log or a data directory is older than what was signed before
-  74  storage poisoned: a write or sync failed; the server recovers from its disk when started again";
+  74  storage poisoned: a write or sync failed; the server recovers when started again";
 
 /// What an exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

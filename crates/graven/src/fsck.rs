@@ -12,8 +12,8 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-Run it while no server runs on the directory. Every entry is read and hashed, every tile and every signed head
-compared. Nothing is repaired. Ends with exit code 1 where something is wrong, 4 where entries that were signed
+Run it while no server runs on the directory. Every entry is read and hashed, every tile and every signed head \
+compared. Nothing is repaired. Ends with exit code 1 where something is wrong, 4 where entries that were signed \
 are missing.
 
 Examples:

@@ -17,9 +17,6 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct GetArgs {
-    #[command(flatten)]
-    log: TrustedLog,
-
     /// Index of the entry; the first one is 0
     #[arg(long, value_name = "N", value_parser = indices::index)]
     index: LeafIndex,
@@ -27,6 +24,9 @@ pub(crate) struct GetArgs {
     /// Print one JSON object, with the entry in base64
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    log: TrustedLog,
 }
 
 pub(crate) async fn run(args: GetArgs) -> Outcome {

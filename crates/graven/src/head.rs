@@ -14,16 +14,13 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   graven head --policy audit.policy
-  graven head --policy audit.policy --state heads --max-age 5m    # exit 3 if the log is stalled, 4 if it went back
+  graven head --policy audit.policy --state heads --max-age 5m    # exit 3: stalled, 4: went back
   graven head --key VKEY --json";
 
 /// Print a log's newest signed head
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct HeadArgs {
-    #[command(flatten)]
-    log: TrustedLog,
-
     /// Fail with exit code 3 where the head was signed longer ago than this (30s, 5m, 1h)
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     max_age: Option<Duration>,
@@ -35,6 +32,9 @@ pub(crate) struct HeadArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    log: TrustedLog,
 }
 
 pub(crate) async fn run(args: HeadArgs) -> Outcome {

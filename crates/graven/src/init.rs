@@ -15,7 +15,7 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-Prints the log's verifier keys, one a line and nothing else. Hand them, or the policy file, to everybody who is
+Prints the log's verifier keys, one a line and nothing else. Hand them, or the policy file, to everybody who is \
 to check the log: they must not learn the keys from the server that they check.
 
 Examples:

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{exit::Outcome, output, remote::ServerArgs};
 
 const CREATE_EXAMPLES: &str = "\
-Prints the new log's verifier keys, one a line and nothing else. They come from the server: compare them with
+Prints the new log's verifier keys, one a line and nothing else. They come from the server: compare them with \
 `graven keys show` beside its data directory before you hand them on.
 
 Examples:
@@ -32,9 +32,6 @@ enum LogCommand {
 #[derive(Args, Debug)]
 #[command(after_help = CREATE_EXAMPLES)]
 struct CreateArgs {
-    #[command(flatten)]
-    server: ServerArgs,
-
     /// Name of the new log: 1 to 63 of a-z, 0-9 and -
     #[arg(value_name = "NAME")]
     name: String,
@@ -50,25 +47,25 @@ struct CreateArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// List the logs of a server, as the server describes them
 #[derive(Args, Debug)]
 struct ListArgs {
-    #[command(flatten)]
-    server: ServerArgs,
-
     /// Print one JSON object a log
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// End a log: it takes no more entries, for ever
 #[derive(Args, Debug)]
 struct FreezeArgs {
-    #[command(flatten)]
-    server: ServerArgs,
-
     /// Name of the log, in full: this cannot be undone
     #[arg(value_name = "NAME")]
     name: String,
@@ -76,6 +73,9 @@ struct FreezeArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

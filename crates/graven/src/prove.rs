@@ -26,9 +26,6 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ProveArgs {
-    #[command(flatten)]
-    log: TrustedLog,
-
     /// Index of the entry to prove; the first one is 0
     #[arg(long, value_name = "N", value_parser = indices::index, required_unless_present = "indices")]
     index: Option<LeafIndex>,
@@ -44,6 +41,9 @@ pub(crate) struct ProveArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    log: TrustedLog,
 }
 
 pub(crate) async fn run(args: ProveArgs) -> Outcome {

@@ -12,14 +12,14 @@ use crate::{
 
 /// Where the server is.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
     /// Address of the server
     #[arg(long, value_name = "URL", env = "GRAVEN_SERVER", default_value = "http://127.0.0.1:4740")]
+    #[arg(help_heading = "Server", hide_env_values = true)]
     pub(crate) server: String,
 
     /// Allow http:// beyond this machine, where everybody on the way can read and alter what is sent
-    #[arg(long)]
+    #[arg(long, help_heading = "Server")]
     plaintext_anywhere: bool,
 }
 

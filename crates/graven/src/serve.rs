@@ -26,10 +26,10 @@ use crate::{
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4740);
 
 const EXAMPLES: &str = "\
-Prints `listening on http://HOST:PORT` once it takes calls. SIGTERM or SIGINT: calls are finished, everything is
+Prints `listening on http://HOST:PORT` once it takes calls. SIGTERM or SIGINT: calls are finished, everything is \
 published and sealed, exit code 0; a second signal quits at once, which loses nothing that was acknowledged.
 
-Refuses to start, with exit code 4, where the data directory is older than what was signed from it; with 1 where it
+Refuses to start, with exit code 4, where the data directory is older than what was signed from it; with 1 where it \
 was damaged or changed. Ends with 74 as soon as a write or sync fails.
 
 Examples:
@@ -48,7 +48,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Settings (TOML): listen, data_dir and an [engine] table; unknown keys are refused. What is given here as
+    /// Settings (TOML): listen, data_dir and a table `engine`; unknown keys are refused. What is given here as
     /// well counts more
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,

@@ -20,20 +20,19 @@ const POLICY_VARIABLE: &str = "GRAVEN_POLICY";
 
 /// Whose signatures count.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Trust")]
 pub(crate) struct TrustArgs {
     /// A verifier key of the log, as `graven init` prints it; repeat it for several. One valid signature by
     /// any of them suffices, an invalid one by any of them rejects
-    #[arg(long = "key", value_name = "VKEY", conflicts_with = "policy")]
+    #[arg(long = "key", value_name = "VKEY", conflicts_with = "policy", help_heading = "Trust")]
     pub(crate) keys: Vec<String>,
 
     /// A file with the keys and witnesses to trust (C2SP tlog-policy), as `graven init` writes it
     /// [env: GRAVEN_POLICY, where no --key is given]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
     pub(crate) policy: Option<PathBuf>,
 
     /// Demand a valid signature by every one of the log's keys, so as not to depend on a single algorithm
-    #[arg(long)]
+    #[arg(long, help_heading = "Trust")]
     pub(crate) all_keys: bool,
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-Needs no server and no network: the entry, the bundle and the log's keys are all it takes. Ends with exit code 1
+Needs no server and no network: the entry, the bundle and the log's keys are all it takes. Ends with exit code 1 \
 where the entry, the proof or a signature is not genuine.
 
 Examples:
@@ -29,9 +29,6 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {
-    #[command(flatten)]
-    trust: TrustArgs,
-
     /// File with the entry, byte for byte as it was appended
     #[arg(long, value_name = "FILE")]
     entry: PathBuf,
@@ -43,6 +40,9 @@ pub(crate) struct VerifyArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> Outcome {

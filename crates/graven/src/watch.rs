@@ -16,7 +16,7 @@ use crate::{
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
-Each head must be signed and must extend the one before it, also across restarts if --state is given. A server
+Each head must be signed and must extend the one before it, also across restarts if --state is given. A server \
 that goes away is asked again until it is back. Renewals of the same head (heartbeats) are printed as well.
 
 Examples:
@@ -27,9 +27,6 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct WatchArgs {
-    #[command(flatten)]
-    log: TrustedLog,
-
     /// Fail with exit code 3 where no head comes for this long (30s, 5m, 1h) [default: wait for ever]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     max_gap: Option<Duration>,
@@ -41,6 +38,9 @@ pub(crate) struct WatchArgs {
     /// Print one JSON object a head
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    log: TrustedLog,
 }
 
 pub(crate) async fn run(args: WatchArgs) -> Outcome {
