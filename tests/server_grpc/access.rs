@@ -76,7 +76,7 @@ async fn each_call_asks_for_its_permission_and_stops_at_a_no() {
         assert_eq!(asked, [(log, permission(&name))], "{name}");
     }
     assert!(service.engine.log("new").is_none() && !service.log.is_frozen());
-    assert_eq!(service.log.durable_size(), 0);
+    service.assert_size(0).await;
     service.stop().await;
 }
 

@@ -84,7 +84,7 @@ async fn entries_have_1_to_65535_bytes() {
     assert_eq!(refused_field(answer, ErrorReason::EntryEmpty, "entries[1]").number("position"), Some(1));
     let answer = client.append_batch(batch_request(vec![vec![7; MAX_ENTRY_BYTES + 1].into()])).await;
     assert_eq!(refused_field(answer, ErrorReason::EntryTooLarge, "entries[0]").number("limit"), Some(65_535));
-    assert_eq!(service.log.durable_size(), 1, "of what was refused, nothing was appended");
+    service.assert_size(1).await;
     service.stop().await;
 }
 
@@ -131,7 +131,7 @@ async fn a_repeat_is_answered_as_the_first_call_was() {
         let answer = client.append_batch(batch.clone()).await.unwrap().into_inner();
         assert_eq!((answer.first_index, answer.count, answer.duplicate), (2, 2, duplicate));
     }
-    assert_eq!(service.log.durable_size(), 4);
+    service.assert_size(4).await;
     service.stop().await;
 }
 
@@ -156,7 +156,7 @@ async fn malformed_old_and_future_keys_are_refused() {
         let is_expired = reason == ErrorReason::IdempotencyKeyExpired;
         assert_eq!(refusal.number("window_seconds"), is_expired.then_some(600));
     }
-    assert_eq!(service.log.durable_size(), 0);
+    service.assert_size(0).await;
     client.append(keyed(entry(0), &"k".repeat(128))).await.unwrap();
     service.stop().await;
 }
@@ -168,7 +168,7 @@ async fn witnesses_cannot_be_waited_for_without_a_policy() {
     let answer = service.client().append(request(Wait::Witnessed.into())).await;
     refused_field(answer, ErrorReason::WitnessPolicyMissing, "wait");
     refused_field(service.client().append(request(17)).await, ErrorReason::EnumValueUnknown, "wait");
-    assert_eq!(service.log.durable_size(), 0);
+    service.assert_size(0).await;
     service.stop().await;
 }
 
@@ -182,6 +182,6 @@ async fn who_waits_in_vain_hears_the_index() {
     request.set_timeout(Duration::from_millis(400));
     let refusal = refused(service.client().append(request).await, ErrorReason::WaitTimedOut);
     assert_eq!(refusal.number("index"), Some(1));
-    assert_eq!(service.log.durable_size(), 2);
+    service.assert_size(2).await;
     service.stop().await;
 }

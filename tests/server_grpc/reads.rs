@@ -299,7 +299,7 @@ async fn heads_are_followed_from_the_newest_on() {
             other => break other,
         }
     };
-    assert!(last > size.get());
+    assert!(last > size.get(), "{last} after {size:?}: {end:?}");
     assert!(refused(end, ErrorReason::ShuttingDown).retry_after().is_some());
     drop(heads);
     service.stop().await;

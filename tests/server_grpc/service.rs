@@ -110,6 +110,18 @@ impl Service {
         verified
     }
 
+    /// Checks that the log has this many entries, and that no more are on their way. What was acknowledged is counted
+    /// a moment later.
+    #[track_caller]
+    pub(crate) fn assert_size(&self, size: u64) -> impl Future<Output = ()> {
+        let (log, caller) = (self.log.clone(), std::panic::Location::caller());
+        async move {
+            until(|| log.durable_size() >= size).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert_eq!(log.durable_size(), size, "at {caller}");
+        }
+    }
+
     /// Tells the server to stop, without waiting for it.
     pub(crate) fn begin_stop(&mut self) {
         drop(self.stop.take());

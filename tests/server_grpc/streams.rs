@@ -159,7 +159,7 @@ async fn a_refused_entry_ends_the_stream_behind_those_before_it() {
         let refusal = refused(end, reason);
         assert_eq!((refusal.number("seq"), refusal.field()), (Some(seq), field));
         size += 5;
-        assert_eq!(service.log.durable_size(), size, "nothing behind it was appended");
+        service.assert_size(size).await;
     }
     service.stop().await;
 }
@@ -201,13 +201,13 @@ async fn each_entry_may_have_a_key_and_nothing_follows_a_refused_one() {
         assert_eq!(ack.duplicate, is_repeat);
         assert!(!is_repeat || ack.first_index == ack.seq);
     }
-    assert_eq!(service.log.durable_size(), 8);
+    service.assert_size(8).await;
 
     let (acks, end) = run(&service, all("k3")).await;
     assert_eq!(acknowledged(&acks, 0), 4);
     let refusal = refused_field(end, ErrorReason::IdempotencyKeyReused, "idempotency_key");
     assert_eq!(refusal.number("seq"), Some(4));
-    assert_eq!(service.log.durable_size(), 9, "only the first entry, which has no key");
+    service.assert_size(9).await;
     service.stop().await;
 }
 

@@ -45,7 +45,7 @@ async fn overload_is_refused_before_any_work_and_says_when_to_retry() {
     }
     assert_eq!(appended + turned_away, 40);
     assert!(appended > 0);
-    assert_eq!(service.log.durable_size(), appended);
+    service.assert_size(appended).await;
     service.stop().await;
 }
 
@@ -56,7 +56,7 @@ async fn a_message_over_four_mebibytes_is_not_read() {
     let request = AppendBatchRequest { entries, ..Default::default() };
     let status = service.client().append_batch(request).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
-    assert_eq!(service.log.durable_size(), 0);
+    service.assert_size(0).await;
     service.client().append(append_request(entry(0))).await.unwrap();
     service.stop().await;
 }

@@ -33,10 +33,11 @@ pub(super) fn watch(
         stream::try_unfold((heads, core.draining.clone()), |(mut heads, mut draining)| async move {
             tokio::select! {
                 biased;
-                _ = draining.wait_for(|draining| *draining) => return Err(refusal::shutting_down().into()),
+                // The newest head still goes out before the end.
                 changed = heads.changed() => if changed.is_err() {
                     return Err(refusal::shutting_down().into());
                 },
+                _ = draining.wait_for(|draining| *draining) => return Err(refusal::shutting_down().into()),
             }
             let head = tree_head(&heads.borrow_and_update());
             Ok(Some((WatchTreeHeadsResponse { head: Some(head) }, (heads, draining))))
