@@ -93,7 +93,7 @@ fn a_server_that_dies_ends_the_stream_with_what_is_durable() {
     output.read_line(&mut String::new()).unwrap();
     drop(server);
     // The input is open and silent: the command must notice by itself.
-    finish(child).refused(2, "the first 1 entry");
+    finish(child).refused(2, "1 entry acknowledged, 0 sent and not acknowledged");
     drop(input);
 
     let server = bench.serve();

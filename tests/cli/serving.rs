@@ -1,8 +1,13 @@
 //! The server as a process.
 
-use std::process::Command;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::bench::Bench;
@@ -88,6 +93,40 @@ fn a_write_that_fails_ends_the_server_and_loses_nothing() {
 
     let server = bench.serve();
     assert_eq!(bench.at(&server, "get --index 0").ok().stdout, b"kept");
+}
+
+#[test]
+fn a_full_disk_stops_appends_and_not_reads() {
+    let bench = Bench::with_log();
+    let server = bench.serve();
+    bench.fill(&server, 2);
+    server.stop();
+    bench.write("graven.toml", "data_dir = \"data\"\n[engine]\nreserve_mib = 1000000000\n");
+    let server = bench.serve_with("serve --config graven.toml --dev --listen 127.0.0.1:0");
+    bench.at(&server, "append entries").refused(2, "DISK_FULL");
+    bench.at(&server, "append --lines entries").refused(2, "DISK_FULL");
+    assert_eq!(bench.at(&server, "get --index 1").ok().stdout, b"entry 1");
+    server.stop();
+}
+
+#[test]
+fn a_second_signal_quits_at_once() {
+    let bench = Bench::with_log();
+    let server = bench.serve();
+    let mut reader = bench.command_at(&server, "watch").stdout(Stdio::piped()).spawn().unwrap();
+    let mut head = String::new();
+    BufReader::new(reader.stdout.take().unwrap()).read_line(&mut head).unwrap();
+    // A client that does not react keeps the server waiting for it to close its connection.
+    kill_process(Pid::from_child(&reader), Signal::STOP).unwrap();
+    server.signal(Signal::TERM);
+    thread::sleep(Duration::from_millis(500));
+    let begun = Instant::now();
+    server.signal(Signal::TERM);
+    let ended = server.ended();
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    assert_eq!(ended.code(), Some(2));
+    assert!(begun.elapsed() < Duration::from_secs(5), "it waited");
 }
 
 #[test]

@@ -94,7 +94,12 @@ fn an_audit_names_what_was_altered() {
 
 #[test]
 fn fsck_and_a_live_audit_name_the_entry_that_was_altered_on_disk() {
-    let bench = sealed();
+    let bench = Bench::with_log();
+    let server = bench.serve();
+    // A whole bundle and then some: what is in one commit with unsealed entries is read from the journal.
+    bench.fill(&server, 256);
+    bench.fill(&server, 10);
+    server.stop();
     let bundle = format!("{SITE}/tile/entries/000");
     let bytes = bench.read(&bundle);
     let at = bytes.windows(9).position(|window| window == b"entry 137").unwrap();
@@ -108,6 +113,5 @@ fn fsck_and_a_live_audit_name_the_entry_that_was_altered_on_disk() {
     let ran = bench.at(&server, "get --index 137");
     assert_eq!(ran.code, Some(1), "{ran}");
     assert!(ran.stdout.is_empty());
-    let ran = bench.at(&server, "audit");
-    assert_eq!(ran.code, Some(1), "{ran}");
+    bench.at(&server, "audit").refused(1, "entry 137");
 }

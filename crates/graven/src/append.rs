@@ -162,14 +162,18 @@ async fn acknowledge(as_json: bool, mut acks: Acks) -> Outcome {
     Ok(())
 }
 
+/// What is known of a stream that broke: the answer to what to do next.
 fn broken(acknowledged: u64, error: StreamError) -> Failure {
+    let why = error.problem.call().map_or_else(|| error.problem.to_string(), ToString::to_string);
     let advice = match error.unknown.first() {
-        Some(first) if first.key.is_none() => "; look into the log before you send those again",
-        Some(_) => "; run the same command again: nothing is appended twice",
+        Some(first) if first.key.is_none() => ": look into the log before you send those again",
+        Some(_) => ": run the same command again, nothing is appended twice",
         None => "",
     };
-    let failure = Failure::from(error);
-    failure.with(format_args!("; the first {} are durable{advice}", output::entries(acknowledged)))
+    let (durable, unknown) = (output::entries(acknowledged), error.unknown.len());
+    Failure::from(error).saying(format!(
+        "the stream ended early: {why}; {durable} acknowledged, {unknown} sent and not acknowledged{advice}"
+    ))
 }
 
 fn report(as_json: bool, acked: &Acked, proven_in: Option<u64>) -> Outcome {

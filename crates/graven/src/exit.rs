@@ -64,9 +64,9 @@ impl Failure {
         Self::trouble(format_args!("{}: {error}", path.display()))
     }
 
-    /// The same failure with something more to say.
-    pub(crate) fn with(self, more: impl fmt::Display) -> Self {
-        Self { message: format!("{}{more}", self.message), ..self }
+    /// The same failure in other words.
+    pub(crate) fn saying(self, message: String) -> Self {
+        Self { message, ..self }
     }
 
     pub(crate) fn code(&self) -> u8 {
