@@ -20,7 +20,7 @@ const LAYERS: [(&str, u8); 9] = [
     ("graven-store", 2),
     ("graven-log", 3),
     ("graven-client", 3),
-    ("graven-index", 3),
+    ("graven-index", 4),
     ("graven-server", 4),
     ("graven", 5),
 ];
