@@ -37,7 +37,9 @@ pub(super) fn watch(
                 changed = heads.changed() => if changed.is_err() {
                     return Err(refusal::shutting_down().into());
                 },
-                _ = draining.wait_for(|draining| *draining) => return Err(refusal::shutting_down().into()),
+                _ = draining.wait_for(|draining| *draining) => if !heads.has_changed().unwrap_or(false) {
+                    return Err(refusal::shutting_down().into());
+                },
             }
             let head = tree_head(&heads.borrow_and_update());
             Ok(Some((WatchTreeHeadsResponse { head: Some(head) }, (heads, draining))))
