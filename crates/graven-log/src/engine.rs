@@ -93,6 +93,9 @@ impl Engine {
             max_request_bytes,
             _lock: lock,
         };
+        // A slot that the start gave back is used or removed now: a server that dies right after each start must not
+        // fill the disk.
+        engine.upkeep_step();
         Ok(Arc::new(engine))
     }
 
@@ -202,6 +205,9 @@ impl Engine {
     pub fn freeze(&self, log: &Log) -> io::Result<()> {
         // Under the writer's lock no commit is on its way: what comes after sees the mark.
         let writer = self.writer();
+        if self.is_poisoned() {
+            return Err(io::Error::other("storage failed: the server must be restarted"));
+        }
         let path = self.paths.frozen(&log.meta.name);
         if !self.env.fs.exists(&path)? {
             let text = format!("{}\n", log.durable_size());

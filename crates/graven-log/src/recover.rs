@@ -315,6 +315,10 @@ fn refuse_behind(
     {
         return Err(behind(signed_size, exported.size().get()));
     }
+    if replayed.sealed > signed_size {
+        // Only what was published is sealed: it is the signer journal that went back.
+        return Err(behind(signed_size, replayed.sealed));
+    }
     Ok(())
 }
 

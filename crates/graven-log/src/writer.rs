@@ -278,9 +278,9 @@ impl Writer {
             }
             let most = self.journal.room().min(CARRY_BYTES);
             let mut record = RecordBuilder::default();
-            while let Some(chunk) = rest.pop_front_if(|chunk| {
-                record.is_empty() || record.body_len() + chunk.carried_bytes() <= most
-            }) {
+            while let Some(chunk) = rest
+                .pop_front_if(|chunk| record.is_empty() || record.body_len() + chunk.carried_bytes() <= most)
+            {
                 chunk.carry_into(&mut record, log.meta.id);
             }
             let stored = self.journal.append(record, self.clock.last_ns())?;
