@@ -15,6 +15,8 @@
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+#[path = "support/sim_outside.rs"]
+mod outside;
 #[path = "support/sim/mod.rs"]
 mod sim;
 

@@ -14,10 +14,11 @@ use graven_store::sim::{Seed, SimFs};
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::faults::{Fault, Faults, env};
 use super::model::{LogModel, Outcome, Request, entries_of};
-use super::outside::{Fault, Faults, SECOND, SimClock, SimEntropy, env};
 use super::tally::Tally;
 use super::trace::Trace;
+use crate::outside::{SECOND, SimClock, SimEntropy};
 
 const FIRST_LOG: &str = "audit";
 const LIVES: u64 = 4;
