@@ -1,13 +1,14 @@
 //! The server as a process.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::bench::Bench;
@@ -113,20 +114,19 @@ fn a_full_disk_stops_appends_and_not_reads() {
 fn a_second_signal_quits_at_once() {
     let bench = Bench::with_log();
     let server = bench.serve();
-    let mut reader = bench.command_at(&server, "watch").stdout(Stdio::piped()).spawn().unwrap();
-    let mut head = String::new();
-    BufReader::new(reader.stdout.take().unwrap()).read_line(&mut head).unwrap();
-    // A client that does not react keeps the server waiting for it to close its connection.
-    kill_process(Pid::from_child(&reader), Signal::STOP).unwrap();
+    // A client that greets, and then answers nothing, keeps a server waiting that would part well.
+    let mut client = TcpStream::connect(server.url().strip_prefix("http://").unwrap()).unwrap();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    client.read_exact(&mut [0; 9]).unwrap();
     server.signal(Signal::TERM);
-    thread::sleep(Duration::from_millis(500));
     let begun = Instant::now();
+    while !String::from_utf8(bench.read("server.log")).unwrap().contains("shutting down") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the server does not shut down");
+        thread::sleep(Duration::from_millis(5));
+    }
     server.signal(Signal::TERM);
-    let ended = server.ended();
-    reader.kill().unwrap();
-    reader.wait().unwrap();
-    assert_eq!(ended.code(), Some(2));
-    assert!(begun.elapsed() < Duration::from_secs(5), "it waited");
+    assert_eq!(server.ended().code(), Some(2));
+    assert!(begun.elapsed() < Duration::from_secs(8), "it waited for the client");
 }
 
 #[test]
