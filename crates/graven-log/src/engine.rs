@@ -252,7 +252,7 @@ impl Engine {
         }
         let now_seconds = self.env.clock.wall_ns() / 1_000_000_000;
         let mut signing = log.signing.lock();
-        let (from, to) = (signing.size().get(), log.durable_size());
+        let (from, to) = (signing.size().get(), log.integrated_size());
         let is_heartbeat = now_seconds >= signing.time_seconds() + self.config.heartbeat.as_secs();
         if (from == to && !is_heartbeat) || !self.has_room(SIGNING_BYTES) {
             return false;

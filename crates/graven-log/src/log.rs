@@ -50,7 +50,9 @@ pub struct Log {
     pub(crate) tree: Tree,
     pub(crate) tail: RwLock<Tail>,
     pub(crate) objects: Arc<Objects>,
-    /// Entries that are durable and in the tree.
+    /// Entries that are durable: their index is fixed.
+    pub(crate) sequenced: AtomicU64,
+    /// Those of them that are in the tree, a moment later.
     pub(crate) integrated: AtomicU64,
     /// Entries in durable bundles.
     pub(crate) sealed: AtomicU64,
@@ -81,6 +83,11 @@ impl Log {
 
     /// Entries whose index is fixed for ever, published or not.
     pub fn durable_size(&self) -> u64 {
+        self.sequenced.load(Ordering::Acquire)
+    }
+
+    /// Entries that are durable and in the tree.
+    pub(crate) fn integrated_size(&self) -> u64 {
         self.integrated.load(Ordering::Acquire)
     }
 

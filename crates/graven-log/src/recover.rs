@@ -283,6 +283,7 @@ pub(crate) fn open_log(
         tree,
         tail: RwLock::new(tail),
         objects,
+        sequenced: AtomicU64::new(frontier.size().get()),
         integrated: AtomicU64::new(frontier.size().get()),
         sealed: AtomicU64::new(replayed.sealed),
         frozen: AtomicBool::new(frozen),

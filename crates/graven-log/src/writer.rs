@@ -112,6 +112,7 @@ impl Writer {
         if self.poisoned.load(Ordering::SeqCst) {
             return Err(std::io::Error::other("storage failed elsewhere"));
         }
+        self.fix_sizes(&leaves);
         acknowledge(replies);
         self.integrate(&stored, leaves);
         tracing::debug!(
@@ -185,6 +186,14 @@ impl Writer {
             self.window.remember(claim, first, count, time_ns, self.journal.active_segment());
         }
         Ok(Sequenced { first, count, time_ns, duplicate: false })
+    }
+
+    /// Whoever is told of an index finds the log that long, though the tree comes after.
+    fn fix_sizes(&self, leaves: &[(LogId, Vec<Hash>)]) {
+        for (id, leaves) in leaves {
+            let Some(lane) = self.lanes.get(id) else { continue };
+            lane.log.sequenced.store(lane.frontier.size().get() + leaves.len() as u64, Ordering::Release);
+        }
     }
 
     /// Takes durable entries into tail and tree.
