@@ -250,7 +250,7 @@ pub(crate) fn open_log(
 
     let objects = Arc::new(Objects::open(env.fs.clone(), &paths.site(&name))?);
     let tree = Tree::open(env.fs.clone(), paths.nodes(&name), objects.clone(), replayed.sealed)
-        .map_err(|error| damaged(format!("a sealed tile does not read: {error}")))?;
+        .map_err(|error| unread_tile(error, damaged))?;
     let sealed = size_of(replayed.sealed).map_err(damaged)?;
     let mut frontier = tree.frontier(sealed)?;
     let mut tail = Tail::default();
@@ -296,6 +296,14 @@ pub(crate) fn open_log(
         replay_sequencer(&log, &mut *sequencer, from)?;
     }
     Ok(Lane { log, frontier, sequencer })
+}
+
+/// A tile that is missing or not a tile is damage; a system call that fails says nothing about the tile.
+fn unread_tile(error: io::Error, damaged: impl Fn(String) -> OpenError) -> OpenError {
+    if error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound {
+        return OpenError::Io(error);
+    }
+    damaged(format!("a sealed tile does not read: {error}"))
 }
 
 /// A store that is older than what was signed or exported must not sign again.
