@@ -22,6 +22,8 @@ mod piped;
 mod record;
 #[path = "crash/rig.rs"]
 mod rig;
+#[path = "crash/seed.rs"]
+mod seed;
 
 use std::{
     collections::HashMap,
@@ -29,15 +31,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use graven_store::sim::Seed;
 use rustix::process::Signal;
 
-use crate::{
-    injected::{CALLS, Injection},
-    load::Load,
-    piped::Piped,
-    rig::Rig,
-};
+use crate::{injected::Injection, load::Load, piped::Piped, rig::Rig, seed::Seed};
 
 const KILLS: u64 = 50;
 const INJECTIONS: u64 = 200;
@@ -56,7 +52,7 @@ fn kill_9_under_load_loses_nothing() {
         }
         let server = rig.serve();
         rig.settle(&server);
-        let load = Load::start(&rig, &server, Seed(seed.next()));
+        let load = Load::start(&rig, server.url(), Seed(seed.next())).unwrap();
         let plain = Piped::start(&rig, &server, format!("plain-{round}"), false, Seed(seed.next()));
         let keyed = Piped::start(&rig, &server, format!("keyed-{round}"), true, Seed(seed.next()));
         thread::sleep(Duration::from_millis(20 + seed.below(330)));
@@ -107,8 +103,7 @@ fn inject(mut seed: Seed) -> HashMap<&'static str, u64> {
         if n > 0 && n % INJECTIONS_PER_DIRECTORY == 0 {
             rig = Rig::new();
         }
-        let call = CALLS[usize::try_from(seed.below(CALLS.len() as u64)).unwrap()];
-        let injection = Injection::choose(call, &mut seed);
+        let injection = Injection::choose(&mut seed);
         println!("{injection}");
         *ends.entry(injection.run(&mut rig, &mut seed)).or_insert(0) += 1;
         // Not stopped but killed: recovery never finds things tidied up.
