@@ -1,9 +1,11 @@
 //! Bytes that were durable and are not what they were.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use graven_log::{OpenError, ReadError};
 use graven_merkle::LeafIndex;
+use graven_store::fault::{Fate, Op};
 use graven_store::journal;
 
 use crate::sim_rig::{Rig, append, check, entry, fill, publish};
@@ -72,6 +74,25 @@ fn a_damaged_tile_gives_no_proof_and_does_not_open() {
     drop(engine);
     rig.disk.kill();
     assert!(matches!(rig.try_open(), Err(OpenError::Changed { .. })));
+}
+
+#[test]
+fn a_tile_that_cannot_be_read_at_start_is_trouble_and_a_missing_one_damage() {
+    let (rig, tile, _) = sealed();
+    let unreadable = tile.clone();
+    rig.disk.kill();
+    rig.fail(move |point| {
+        let strikes = (point.op, point.path) == (Op::Read, &unreadable);
+        if strikes { Fate::Fail(ErrorKind::Other) } else { Fate::Continue }
+    });
+    assert!(matches!(rig.try_open(), Err(OpenError::Io(_))));
+    rig.heal();
+    let (_engine, log) = rig.reopen();
+    check(&log);
+    let mut files = rig.disk.snapshot();
+    files.remove(&tile);
+    rig.disk.restore(&files);
+    assert!(matches!(rig.try_open(), Err(OpenError::Damaged { .. })));
 }
 
 #[test]

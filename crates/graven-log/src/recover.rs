@@ -300,10 +300,13 @@ pub(crate) fn open_log(
 
 /// A tile that is missing or not a tile is damage; a system call that fails says nothing about the tile.
 fn unread_tile(error: io::Error, damaged: impl Fn(String) -> OpenError) -> OpenError {
-    if error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound {
-        return OpenError::Io(error);
+    use io::ErrorKind::{FileTooLarge, InvalidData, NotFound, UnexpectedEof};
+    match error.kind() {
+        FileTooLarge | InvalidData | NotFound | UnexpectedEof => {
+            damaged(format!("a sealed tile does not read: {error}"))
+        }
+        _ => OpenError::Io(error),
     }
-    damaged(format!("a sealed tile does not read: {error}"))
 }
 
 /// A store that is older than what was signed or exported must not sign again.

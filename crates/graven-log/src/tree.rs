@@ -246,7 +246,8 @@ impl Tree {
     fn load_tile(&self, tile: TileId) -> io::Result<ExpandedTile> {
         let path = tile.path_in(TreeSize::MAX).ok_or_else(|| io::Error::other("no such tile"))?;
         let row = self.objects.read(&path.to_string(), TILE_BYTES as u64)?;
-        let expanded = ExpandedTile::from_row_bytes(&row).map_err(io::Error::other)?;
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let expanded = ExpandedTile::from_row_bytes(&row).map_err(invalid)?;
         if !expanded.is_full() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{path} is cut short")));
         }
