@@ -46,6 +46,9 @@ const CALLS: [&str; 16] = [
 ];
 const FAULTS: [&str; 6] =
     ["error=EIO", "error=EIO", "error=ENOSPC", "error=ENOSPC", "signal=KILL", "error=EIO:signal=KILL"];
+/// How a server ends that made too few calls for the fault.
+pub(crate) const NOT_MET: &str = "not met";
+
 /// Before it reaches our code a program opens about this many files.
 const LOADER_OPENS: u64 = 12;
 
@@ -63,7 +66,7 @@ struct Traced(Child);
 impl Injection {
     pub(crate) fn choose(seed: &mut Seed) -> Self {
         let (call, fault) = (seed.one_of(&CALLS), seed.one_of(&FAULTS));
-        let most = if seed.one_in(3) { 30 } else { 6 };
+        let most = if seed.one_in(3) { 20 } else { 7 };
         let first = if call == "openat" { LOADER_OPENS } else { 1 };
         Self { call, fault, when: first + seed.below(most) }
     }
@@ -100,15 +103,16 @@ impl Injection {
     /// How it ended, which has to be one of the ways that it may.
     fn judge(&self, rig: &Rig, status: ExitStatus, started: bool) -> &'static str {
         let said = String::from_utf8(rig.bench.read("server.log")).unwrap();
-        let last = said.lines().last().unwrap_or_default();
+        // Calls that were under way may be logged after it.
+        let last = said.lines().rfind(|line| line.starts_with("graven: ")).unwrap_or_default();
         let hit = self.hit(rig);
         let context = || format!("{self}: {status}, hit {hit:?}, said {said}");
         assert!(!said.contains("panicked"), "{}", context());
         match (status.code(), status.signal()) {
             (None, Some(9)) if self.fault.contains("KILL") => "killed",
             (Some(74), _) if last.starts_with("graven: storage failed: ") => "poisoned",
-            (Some(2), _) if !started && last.starts_with("graven: ") => "refused to start",
-            (Some(0), _) if hit.is_empty() => "not met",
+            (Some(2), _) if !started && !last.is_empty() => "refused to start",
+            (Some(0), _) if hit.is_empty() => NOT_MET,
             // The index is made again where it is lost, and a file that does not open may be asked for again.
             (Some(0), _) if self.call == "openat" || hit.iter().all(|line| line.contains("/index")) => {
                 "went on"

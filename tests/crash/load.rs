@@ -67,7 +67,7 @@ impl Load {
 impl Sent {
     fn tell(&self, record: &mut Record) {
         if let Some(index) = self.index {
-            record.acknowledged(index, self.entry.clone());
+            record.acknowledged(index, &self.entry);
         }
     }
 }

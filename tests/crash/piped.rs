@@ -4,7 +4,7 @@ use std::{
     io::Write,
     process::{Child, ChildStdin, Stdio},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -22,6 +22,10 @@ use crate::{
 /// Lines that are written in one go, and the pause after it: enough for a load, not more than can be read again.
 const BURST: u64 = 12;
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// How long a command may take to notice that its server is gone. More would also be more lines than the server
+/// remembers keys for: a window of segments this short is soon left behind.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A command that appends lines as they come.
 pub(crate) struct Piped {
@@ -50,8 +54,10 @@ impl Piped {
 
     /// Waits until it noticed that its server is gone. It said so, unless it did not even get to connect.
     pub(crate) fn end(self) -> Lines {
+        let begun = Instant::now();
         let ran = finish(self.child);
         ran.refused(2, "");
+        assert!(begun.elapsed() < PATIENCE, "it noticed after {:?} only: {}", begun.elapsed(), ran.stderr);
         let lines = self.feeding.join().unwrap();
         let indices = acknowledged(&ran, &lines);
         Lines { lines, indices, key: self.key }
@@ -61,7 +67,7 @@ impl Piped {
 impl Lines {
     pub(crate) fn tell(&self, record: &mut Record) {
         for (index, line) in self.indices.iter().zip(&self.lines) {
-            record.acknowledged(*index, line.clone());
+            record.acknowledged(*index, line);
         }
     }
 
@@ -77,7 +83,7 @@ impl Lines {
         assert!(told[..self.indices.len()].iter().all(|ack| ack["duplicate"] == true));
         for (index, line) in indices.into_iter().zip(&self.lines) {
             rig.record.repeated();
-            rig.record.acknowledged(index, line.clone());
+            rig.record.acknowledged(index, line);
         }
     }
 }

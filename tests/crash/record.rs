@@ -33,9 +33,9 @@ pub(crate) struct Counts {
 
 impl Record {
     /// A client was told that this entry stands there.
-    pub(crate) fn acknowledged(&mut self, index: u64, entry: Bytes) {
+    pub(crate) fn acknowledged(&mut self, index: u64, entry: &Bytes) {
         let told = self.acks.entry(index).or_insert_with(|| entry.clone());
-        assert_eq!(*told, entry, "index {index} was acknowledged for two entries");
+        assert_eq!(told, entry, "index {index} was acknowledged for two entries");
     }
 
     /// A client was told of this head, after all that were recorded before.
