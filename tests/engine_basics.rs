@@ -111,6 +111,13 @@ fn a_repeat_gives_the_first_index_also_after_a_restart() {
         assert_eq!(other, AppendError::KeyReused { index: 1 });
         assert_eq!(log.durable_size(), 3);
     }
+
+    let (engine, log) = reopen(&dir);
+    engine.freeze(&log).unwrap();
+    let again = append(&engine, &log, vec![entry(1), entry(2)], Some("k1")).unwrap();
+    assert_eq!(again, Sequenced { duplicate: true, ..first }, "a frozen log still knows what it has");
+    let new = append(&engine, &log, vec![entry(3)], Some("k2")).unwrap_err();
+    assert_eq!(new, AppendError::Frozen("audit".to_owned()));
 }
 
 #[test]

@@ -86,9 +86,6 @@ impl Engine {
         if bytes > max_bytes || entries.len() > MAX_REQUEST_ENTRIES {
             return Err(AppendError::TooMuch { entries: entries.len(), bytes, max_bytes });
         }
-        if log.is_frozen() {
-            return Err(AppendError::Frozen(log.meta.name.to_string()));
-        }
         Ok(bytes)
     }
 

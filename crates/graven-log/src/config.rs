@@ -13,7 +13,8 @@ pub struct Config {
     pub max_commit_bytes: usize,
     /// Requests that wait for the writer, in bytes with what they cost beside their entries.
     pub max_pending_bytes: usize,
-    /// Entries that are durable and not yet sealed; beyond it appends are refused until sealing has caught up.
+    /// Entries that are durable and not yet sealed; beyond it appends are refused until sealing has caught up. Only whole
+    /// bundles are sealed, so it must be more than the longest one and a commit: 24 MiB.
     pub max_unsealed_bytes: usize,
     /// Least time between two checkpoints of a log. An idle log publishes at once.
     pub checkpoint_interval: Duration,
