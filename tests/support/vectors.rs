@@ -19,10 +19,19 @@ use std::{
 /// Our own copy, relative to the workspace root.
 const DEFAULT: &str = "tests/vectors";
 
-/// The vectors folder to read.
+/// The vectors folder to read. A folder that was named and is not there would skip every test, so that panics.
 pub(crate) fn root() -> PathBuf {
-    let named = env::var_os("GRAVEN_VECTORS").filter(|value| !value.is_empty());
-    workspace().join(named.map_or_else(|| PathBuf::from(DEFAULT), PathBuf::from))
+    let Some(named) = env::var_os("GRAVEN_VECTORS").filter(|value| !value.is_empty()) else {
+        return workspace().join(DEFAULT);
+    };
+    let root = workspace().join(&named);
+    assert!(
+        root.is_dir(),
+        "GRAVEN_VECTORS={} names no folder: there is no {} (a relative path starts at the workspace root)",
+        Path::new(&named).display(),
+        root.display()
+    );
+    root
 }
 
 /// Whether [`root`] is our own copy, whose case counts are asserted.
