@@ -1,6 +1,6 @@
 //! What was altered is found, and named.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use crate::bench::{Bench, Ran};
 
@@ -31,6 +31,12 @@ fn a_changed_entry_or_proof_does_not_verify() {
     verify(&bench, "--entry entry proof").ok();
     bench.write("changed", "entry 6");
     verify(&bench, "--entry changed proof").refused(1, "does not prove");
+    let told = verify(&bench, "--json --entry changed proof");
+    told.refused(1, "does not prove");
+    assert_eq!(told.object()["ok"], false);
+    assert!(told.object()["error"].as_str().unwrap().contains("does not prove"), "{told}");
+    assert_eq!(verify(&bench, "--json --entry nowhere proof").object()["ok"], false);
+    assert_eq!(verify(&bench, "--json --entry entry proof").ok().object()["ok"], true);
     verify(&bench, "--entry nowhere proof").refused(2, "nowhere");
 
     let proof = String::from_utf8(bench.read("proof")).unwrap();
@@ -90,6 +96,9 @@ fn an_audit_names_what_was_altered() {
     bench.copy(SITE, "missing");
     fs::remove_file(bench.path("missing/tile/entries/001")).unwrap();
     audit(&bench, "missing").refused(1, "tile/entries/001 is missing");
+    // A pipe in the place of a tile: nothing is known, and nobody waits for it.
+    assert!(Command::new("mkfifo").arg(bench.path("missing/tile/entries/001")).status().unwrap().success());
+    audit(&bench, "missing").refused(2, "tile/entries/001 cannot be read: not a regular file");
 }
 
 #[test]

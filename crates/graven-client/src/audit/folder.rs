@@ -1,9 +1,9 @@
 //! Where a log's files come from.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use graven_merkle::tile::{MAX_ENTRY_BYTES, TILE_WIDTH};
@@ -34,7 +34,7 @@ impl Folder {
 
 impl TileSource for Folder {
     fn fetch(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.0.join(path)) {
+        let file = match open_regular(&self.0.join(path)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -49,5 +49,47 @@ impl TileSource for Folder {
             ));
         }
         Ok(Some(bytes))
+    }
+}
+
+/// Opens a file, and nothing else: to open a pipe waits for its writer, and to open a device may do anything.
+fn open_regular(path: &Path) -> io::Result<File> {
+    // A link to a file is as good as the file.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    File::open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixListener, process::Command, sync::mpsc, thread, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_refused_and_does_not_hold_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name| folder.path().join(name);
+        assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+        let _socket = UnixListener::bind(path("socket")).unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        fs::write(path("file"), "bytes").unwrap();
+        std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
+
+        let source = Folder::new(folder.path());
+        let (answers, answered) = mpsc::channel();
+        // A thread of its own, as a pipe that is opened after all would hold up the test for ever.
+        thread::spawn(move || {
+            for name in ["pipe", "socket", "folder", "link", "nowhere"] {
+                answers.send(source.fetch(name)).unwrap();
+            }
+        });
+        let next = || answered.recv_timeout(Duration::from_secs(20)).expect("an answer");
+        for _ in ["pipe", "socket", "folder"] {
+            assert!(next().unwrap_err().to_string().contains("not a regular file"));
+        }
+        assert_eq!(next().unwrap().as_deref(), Some(&b"bytes"[..]));
+        assert_eq!(next().unwrap(), None);
     }
 }
