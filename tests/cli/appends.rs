@@ -108,8 +108,16 @@ fn a_line_that_is_no_entry_ends_the_stream_after_those_before_it() {
     bench.write("lines", "one\ntwo\n\nfour\n");
     let ran = bench.at(&server, "append --lines --json lines");
     ran.refused(2, "lines line 3 is empty");
+    ran.refused(2, "before it, 2 entries acknowledged as durable");
     let indices: Vec<_> = ran.objects().iter().map(|ack| ack["index"].as_u64().unwrap()).collect();
     assert_eq!(indices, [0, 1]);
+
+    bench.write("lines", [b"three\n".as_slice(), &[b'x'; 65_536], b"\nfive\n"].concat());
+    let ran = bench.at(&server, "append --lines lines");
+    ran.refused(2, "lines line 2 has more than 65535 bytes");
+    ran.refused(2, "before it, 1 entry acknowledged as durable");
+    bench.write("lines", "\n");
+    bench.at(&server, "append --lines lines").refused(2, "before it, 0 entries acknowledged as durable");
 }
 
 #[test]

@@ -27,14 +27,21 @@ What to wait for:
   published   it is in a signed tree; the proof is verified, and --out keeps it
   witnessed   the log's witnesses have cosigned that tree
 
-An append can be repeated safely under its idempotency key: the answer names the first index again. With --lines \
-the key of line n is KEY/n.
+An append can be repeated under its idempotency key: the answer names the first index again. With --lines the key \
+of line n is KEY/n, and without --idempotency-key the lines have no keys.
+
+A repeat is safe for as long as the server remembers the key: 10 minutes by its defaults, or fewer where more \
+other keys came since than it keeps. Give --key-issued, the time of the first run: then a repeat that comes too \
+late is refused. Without, the time of each run counts as the first, and what the server forgot is appended again.
 
 Examples:
   graven append login.json
   graven append --policy audit.policy --wait published --out login.tlog-proof login.json
   tail -F app.log | graven append --lines --json -
-  graven append --lines --idempotency-key import-7 events.jsonl    # run again: nothing twice";
+  graven append --lines --idempotency-key import-7 events.jsonl
+  graven append --lines --idempotency-key import-7 --key-issued 1800000000 events.jsonl
+
+The last one, run again within 10 minutes of that time, appends only what the log has not taken yet.";
 
 /// Append entries to a log
 #[derive(Args, Debug)]
@@ -44,13 +51,13 @@ pub(crate) struct AppendArgs {
     #[arg(long, value_name = "LEVEL", default_value = "durable")]
     wait: Wait,
 
-    /// Name of this append, 1 to 128 visible ASCII characters, so that it can be repeated safely for as long as
-    /// the server remembers keys (10 minutes by its defaults) [default: a random one]
+    /// Name of this append, 1 to 128 visible ASCII characters, so that it can be repeated for as long as the
+    /// server remembers it (10 minutes by its defaults, or fewer) [default: a random one; with --lines none]
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
-    /// When the key was first used, in seconds since 1970; a key that is too old to be remembered is refused
-    /// [default: now]
+    /// When the key was first used, in seconds since 1970; a key that may be forgotten already is refused
+    /// [default: now, also in a repeat]
     #[arg(long, value_name = "SECONDS", requires = "idempotency_key")]
     key_issued: Option<u64>,
 
@@ -127,9 +134,12 @@ async fn stream(args: &AppendArgs) -> Outcome {
     tokio::pin!(sending, acknowledging);
     tokio::select! {
         biased;
-        sent = &mut sending => acknowledging.await.and(sent),
+        sent = &mut sending => {
+            let durable = acknowledging.await?;
+            sent.map_err(|failure| stopped(&failure, durable))
+        }
         // Before the last line was sent: then the server did it, and waiting for more lines is no use.
-        over = &mut acknowledging => over.and(Err(Failure::trouble("the server ended the stream: append the rest again"))),
+        over = &mut acknowledging => over.and_then(|_| Err(Failure::trouble("the server ended the stream: append the rest again"))),
     }
 }
 
@@ -151,15 +161,20 @@ async fn send(args: &AppendArgs, mut lines: Lines, mut sender: StreamSender) -> 
     Ok(())
 }
 
-/// Reports each acknowledgement at once.
-async fn acknowledge(as_json: bool, mut acks: Acks) -> Outcome {
+/// Reports each acknowledgement at once, and counts them.
+async fn acknowledge(as_json: bool, mut acks: Acks) -> Outcome<u64> {
     let mut count = 0_u64;
     while let Some(ack) = acks.next().await {
         let StreamAck { acked, head, .. } = ack.map_err(|error| broken(count, error))?;
         report(as_json, &acked, head.map(|head| head.size().get()))?;
         count += 1;
     }
-    Ok(())
+    Ok(count)
+}
+
+/// A line that is no entry, or an input that broke: all that was sent before is in the log.
+fn stopped(why: &Failure, durable: u64) -> Failure {
+    Failure::trouble(format_args!("{why}; before it, {} acknowledged as durable", output::entries(durable)))
 }
 
 /// What is known of a stream that broke: the answer to what to do next.
@@ -167,7 +182,9 @@ fn broken(acknowledged: u64, error: StreamError) -> Failure {
     let why = error.problem.call().map_or_else(|| error.problem.to_string(), ToString::to_string);
     let advice = match error.unknown.first() {
         Some(first) if first.key.is_none() => ": look into the log before you send those again",
-        Some(_) => ": run the same command again, nothing is appended twice",
+        Some(_) => {
+            ": run the same command again soon, while the server remembers the keys, and none is appended twice"
+        }
         None => "",
     };
     let (durable, unknown) = (output::entries(acknowledged), error.unknown.len());
