@@ -37,7 +37,7 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
 
-    /// Print one JSON object
+    /// Print one JSON object, also where the bundle does not verify
     #[arg(long)]
     json: bool,
 
@@ -46,18 +46,30 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> Outcome {
+    match verify(args) {
+        Ok(inclusion) => report(&inclusion, args.json),
+        Err(failure) => Err(refused(failure, args.json)),
+    }
+}
+
+fn verify(args: &VerifyArgs) -> Outcome<VerifiedInclusion> {
     let pinned = args.trust.demanded()?;
     let entry = read(&args.entry)?;
     let bundle = read_bundle(&args.bundle)?;
     let trust = trust_for(&args.trust, pinned, &bundle)?;
-    let inclusion = trust.verify_proof(&bundle, leaf_hash(&entry)).map_err(|error| {
+    trust.verify_proof(&bundle, leaf_hash(&entry)).map_err(|error| {
         Failure::check_failed(format_args!(
             "{} does not prove {}: {error}",
             args.bundle.display(),
             args.entry.display()
         ))
-    })?;
-    report(&inclusion, args.json)
+    })
+}
+
+/// Programs are told on stdout, everybody on stderr.
+fn refused(failure: Failure, as_json: bool) -> Failure {
+    let object = json!({ "ok": false, "verified": false, "error": failure.to_string() });
+    as_json.then(|| output::line(object)).and_then(Result::err).unwrap_or(failure)
 }
 
 /// The trust in the log that the bundle claims to be of, which the pinned keys have to name.
@@ -79,6 +91,7 @@ fn report(inclusion: &VerifiedInclusion, as_json: bool) -> Outcome {
         as_json,
         || {
             json!({
+                "ok": true,
                 "verified": true,
                 "origin": checkpoint.origin().as_str(),
                 "index": inclusion.index().get(),
