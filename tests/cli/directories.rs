@@ -61,7 +61,9 @@ fn keys_are_shown_as_init_printed_them() {
 #[test]
 fn a_missing_or_foreign_directory_is_not_served() {
     let bench = Bench::new();
-    bench.serve_refused().refused(2, "`graven init` makes one");
+    let refused = bench.serve_refused();
+    refused.refused(2, "`graven init` makes one");
+    assert!(!refused.stderr.contains("everybody"), "nothing is served, so nobody may do anything: {refused}");
     fs::create_dir(bench.path("data")).unwrap();
     bench.serve_refused().refused(2, "`graven init` makes one");
     bench.write("data/server", "something else\n");

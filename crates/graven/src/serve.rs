@@ -74,9 +74,9 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
     let data_dir = data_dir.ok_or_else(|| Failure::trouble("which logs? give --data-dir FOLDER"))?;
     check_access(args.dev, listen)?;
     telemetry::start(args.log_format, &args.log_level)?;
-    tracing::warn!("--dev: no credentials: everybody on this machine may append, read and administer");
     let signals = Signals::listen()?;
     let engine = open(data_dir.clone(), config.clone()).await?;
+    tracing::warn!("--dev: no credentials: everybody on this machine may append, read and administer");
     serve(engine, &data_dir, &config, listen, signals).await
 }
 
