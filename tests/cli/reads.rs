@@ -22,6 +22,10 @@ fn everything_that_is_read_is_verified() {
     let verified =
         bench.run("verify --policy data/audit.policy --entry 17 17.tlog-proof --json").ok().object();
     assert_eq!(verified["leaf_hash"], proof["leaf_hash"]);
+    // Without a file the bundle itself is what is printed.
+    assert_eq!(bench.at(&server, "prove --index 17").ok().stdout, bench.read("17.tlog-proof"));
+    let told = bench.at(&server, "prove --index 17 --json").ok().object();
+    assert_eq!(told["bundle"].as_str().unwrap().as_bytes(), bench.read("17.tlog-proof"));
 
     let many = bench.at(&server, "prove --indices 3,17,90-120 --out many.json --json").ok().object();
     assert_eq!(many["indices"].as_array().unwrap().len(), 33);
@@ -53,7 +57,7 @@ fn what_cannot_be_read_is_refused() {
     bench.at(&server, "prove").misused("--index");
     bench.at(&server, "consistency --from 3 --to 2").refused(2, "smaller size first");
     bench.at(&server, "consistency --from 1 --to 4").refused(2, "beyond the log");
-    bench.at(&server, "head --log other").refused(2, "LOG_NOT_FOUND");
+    bench.run(&format!("head --server {} --log other", server.url())).refused(2, "LOG_NOT_FOUND");
     bench.at(&server, "watch --count 9 --max-gap 1s").refused(3, "stalled");
     bench.at(&server, "frobnicate").misused("frobnicate");
 }
@@ -72,18 +76,21 @@ fn trust_is_pinned_or_said_to_be_missing() {
     bench.at(&server, "head --key nonsense").refused(2, "--key");
     bench.at(&server, "head --policy nowhere").refused(2, "nowhere");
 
-    // Each of the log's keys is enough; those of another log of the same origin are not.
+    // Each of the log's keys is enough; those of another log of the same origin are not, and with those of
+    // another origin there is nothing to check.
     for vkey in bench.run("keys show --data-dir data").ok().text().lines() {
         bench.at(&server, &format!("head --key {vkey}")).ok();
     }
     bench.run("init --data-dir other --origin example.com/audit").ok();
     bench.run("init --data-dir third --origin example.com/third").ok();
-    for policy in ["other/audit.policy", "third/third.policy"] {
-        let ran = bench.at(&server, &format!("head --policy {policy}"));
+    for verb in ["head", "audit", "audit --dir data/logs/audit/site"] {
+        let ran = bench.at(&server, &format!("{verb} --policy other/audit.policy"));
         assert_eq!(ran.code, Some(1), "{ran}");
-        let ran = bench.at(&server, &format!("audit --policy {policy}"));
-        assert_eq!(ran.code, Some(1), "{ran}");
+        let ran = bench.at(&server, &format!("{verb} --log audit --policy third/third.policy"));
+        ran.refused(2, "no pinned key is of a log named audit, but of example.com/third");
+        ran.refused(2, "graven keys show --log audit");
     }
+    bench.at(&server, "head --policy third/third.policy").refused(2, "named audit, but of example.com/third");
 }
 
 #[test]

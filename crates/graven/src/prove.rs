@@ -15,7 +15,8 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-Every proof is verified before anything is written or printed.
+Every proof is verified before anything is written or printed. Without --out the bundle of --index goes to \
+standard output.
 
 Examples:
   graven prove --policy audit.policy --index 17 --out 17.tlog-proof
@@ -35,7 +36,7 @@ pub(crate) struct ProveArgs {
     indices: Option<Indices>,
 
     /// File to write: the bundle (C2SP tlog-proof) of --index, a JSON object with the proof of --indices
-    #[arg(long, value_name = "FILE", required_unless_present = "indices")]
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
     /// Print one JSON object
@@ -58,8 +59,11 @@ pub(crate) async fn run(args: ProveArgs) -> Outcome {
 
 async fn one(log: &LogClient, index: LeafIndex, out: Option<&Path>, as_json: bool) -> Outcome {
     let proof = log.prove(index).await?;
-    if let Some(path) = out {
-        output::write_file(path, proof.bundle().to_string().as_bytes())?;
+    let bundle = proof.bundle().to_string();
+    match out {
+        Some(path) => output::write_file(path, bundle.as_bytes())?,
+        None if !as_json => return output::bytes(bundle.as_bytes()),
+        None => {}
     }
     let (size, hashes) = (proof.head().size().get(), proof.inclusion().hashes().len());
     output::either(
@@ -70,6 +74,7 @@ async fn one(log: &LogClient, index: LeafIndex, out: Option<&Path>, as_json: boo
                 "leaf_hash": proof.leaf_hash().to_string(),
                 "tree_size": size,
                 "hashes": hashes,
+                "bundle": bundle,
                 "out": out,
             })
         },

@@ -31,7 +31,8 @@ pub(crate) struct TrustArgs {
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
     pub(crate) policy: Option<PathBuf>,
 
-    /// Demand a valid signature by every one of the log's keys, so as not to depend on a single algorithm
+    /// Demand a valid signature by every one of the keys that are given for the log, by --key or in the policy,
+    /// so as not to depend on a single algorithm: give one of each type
     #[arg(long, help_heading = "Trust")]
     pub(crate) all_keys: bool,
 }
@@ -111,15 +112,20 @@ impl Pinned {
         }
     }
 
-    /// Of several pinned origins the one that ends in `/log`; `None` leaves the choice to the keys.
+    /// The pinned origin that ends in `/log`; `None` leaves the choice to the keys. To hold a log against the
+    /// keys of another would look like tampering, while nothing was checked.
     fn origin(&self, log: Option<&str>) -> Outcome<Option<Origin>> {
         let keys = self.keys();
         let names: BTreeSet<_> = keys.iter().map(|key| key.name().as_str()).collect();
-        let Some(log) = log.filter(|_| names.len() > 1) else { return Ok(None) };
-        let mut fitting = names.into_iter().filter(|name| log_name(name) == log);
+        let Some(log) = log.filter(|_| !names.is_empty()) else { return Ok(None) };
+        let mut fitting = names.iter().copied().filter(|name| log_name(name) == log);
         match (fitting.next(), fitting.next()) {
             (Some(name), None) => Ok(Some(Origin::new(name).map_err(TrustError::from)?)),
-            (None, _) => Err(Failure::trouble(format_args!("no pinned key is of a log named {log}"))),
+            (None, _) => Err(Failure::trouble(format_args!(
+                "no pinned key is of a log named {log}, but of {}: pin the keys of {log} as well, which \
+                 `graven keys show --log {log}` prints beside its data directory",
+                names.into_iter().collect::<Vec<_>>().join(", ")
+            ))),
             _ => Err(Failure::trouble(format_args!(
                 "the pinned keys are of several logs named {log}: pin one"
             ))),
