@@ -146,3 +146,31 @@ fn fsck_names_the_entry_that_was_changed() {
     assert_eq!(report.logs[0].problems[0], graven_log::Problem::Entry(256));
     assert!(!report.is_clean());
 }
+
+#[test]
+fn fsck_misses_a_log_whose_folder_is_gone_and_a_checkpoint_that_nobody_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("data");
+    let (engine, log) = begin(&dir);
+    append(&engine, &log, vec![entry(0)], None).unwrap();
+    engine.publish_step(&log);
+    engine.export_step(&log).unwrap();
+    drop((engine, log));
+    let fsck = || graven_log::fsck(&Env::system(), &dir, |_, _, _| {}).unwrap();
+    assert!(fsck().is_clean());
+
+    let checkpoint = dir.join("logs/audit/site/checkpoint");
+    let signed = std::fs::read(&checkpoint).unwrap();
+    let mut flipped = signed.clone();
+    flipped[120] ^= 1;
+    std::fs::write(&checkpoint, flipped).unwrap();
+    assert!(!fsck().logs[0].problems.is_empty());
+    std::fs::write(&checkpoint, signed).unwrap();
+    assert!(fsck().is_clean());
+
+    std::fs::rename(dir.join("logs/audit"), dir.join("audit-elsewhere")).unwrap();
+    let report = fsck();
+    assert!(
+        !report.is_clean() && report.journal.is_some_and(|what| what.contains("the folder of a log is gone"))
+    );
+}

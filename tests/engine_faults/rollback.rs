@@ -96,3 +96,32 @@ fn a_whole_directory_that_went_back_opens_as_it_was() {
     assert_eq!(log.head().size().get(), 300);
     check(&log);
 }
+
+#[test]
+fn a_journal_and_signer_older_than_the_sealed_bundles_are_behind_and_replace_none() {
+    let (rig, older) = grown(false);
+    roll_back(&rig, &older, |path| !in_site(path));
+    let before = rig.disk.snapshot();
+    assert!(matches!(rig.try_open(), Err(OpenError::Behind { have: 300, signed: 512, .. })));
+    let after = rig.disk.snapshot();
+    assert!(
+        before.iter().filter(|(path, _)| in_site(path)).all(|(path, bytes)| after.get(path) == Some(bytes))
+    );
+}
+
+#[test]
+fn an_exported_checkpoint_that_the_log_did_not_sign_is_damage() {
+    let (rig, _) = grown(true);
+    rig.disk.kill();
+    let checkpoint = rig.path("logs/audit/site/checkpoint");
+    for bit in [0, 8 * 20, 8 * 120] {
+        rig.disk.flip_bit(&checkpoint, bit).unwrap();
+        assert!(matches!(rig.try_open(), Err(OpenError::Damaged { .. })), "bit {bit}");
+        rig.disk.flip_bit(&checkpoint, bit).unwrap();
+    }
+    rig.open();
+}
+
+fn in_site(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "site")
+}

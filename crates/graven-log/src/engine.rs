@@ -17,7 +17,7 @@ use graven_store::journal::LogId;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{Notify, watch};
 
-use crate::clock::micros;
+use crate::clock::{LogClock, micros};
 use crate::config::{Config, MAX_LOGS, MAX_REQUEST_BYTES};
 use crate::env::Env;
 use crate::error::{AppendError, CreateError, KeyError, OpenError};
@@ -62,6 +62,7 @@ pub struct Engine {
     pub(crate) writer: Mutex<Writer>,
     poisoned: Arc<AtomicBool>,
     status: watch::Sender<Status>,
+    signing_clock: Mutex<LogClock>,
     disk_full: AtomicBool,
     /// Told whenever sealing made room.
     pub(crate) drained: Notify,
@@ -87,6 +88,7 @@ impl Engine {
             creating: Mutex::new(()),
             writer: Mutex::new(writer),
             status: watch::Sender::new(Status::Running),
+            signing_clock: Mutex::new(LogClock::after(0)),
             disk_full: AtomicBool::new(false),
             drained: Notify::new(),
             doorbells: drive::Doorbells::default(),
@@ -250,7 +252,7 @@ impl Engine {
         if self.is_poisoned() {
             return false;
         }
-        let now_seconds = self.env.clock.wall_ns() / 1_000_000_000;
+        let Some(now_seconds) = self.signing_seconds() else { return false };
         let mut signing = log.signing.lock();
         let (from, to) = (signing.size().get(), log.integrated_size());
         let is_heartbeat = now_seconds >= signing.time_seconds() + self.config.heartbeat.as_secs();
@@ -272,6 +274,15 @@ impl Engine {
                 false
             }
         }
+    }
+
+    /// The time to sign at, unless the machine's clock cannot be believed: a head dated into the future would pass for
+    /// fresh until that time has come.
+    fn signing_seconds(&self) -> Option<u64> {
+        let tick = self.signing_clock.lock().tick(self.env.clock.wall_ns(), self.env.clock.monotonic_ns());
+        tick.inspect_err(|error| tracing::error!(%error, "nothing is signed"))
+            .ok()
+            .map(|ns| ns / 1_000_000_000)
     }
 
     /// Seals a round of published entries of a log. `true`: there may be more to seal.

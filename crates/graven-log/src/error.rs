@@ -40,6 +40,9 @@ pub enum InitError {
     /// The origin gives no log name.
     #[error("origin `{0}` must be `prefix/name`, like example.com/audit, with a legal log name at its end")]
     Origin(String),
+    /// The last part of the origin cannot name a log.
+    #[error("{0}")]
+    Name(#[from] crate::meta::InvalidName),
     /// A kind that this build does not serve.
     #[error("logs of kind `{0}` cannot be created yet: use `bytes`")]
     Kind(crate::meta::Kind),
@@ -105,15 +108,17 @@ pub enum OpenError {
     },
     /// Storage is older than what was signed.
     #[error(
-        "log `{log}` has {have} entries, and size {signed} was signed: this data directory went back in time. \
+        "log `{log}`: its {part} reaches size {have}, and size {signed} was signed: this data directory went back in time. \
          Nothing will be signed or appended. Restore the newer one, or start a new log under a new origin"
     )]
     Behind {
         /// Which log.
         log: String,
-        /// Entries that are stored.
+        /// What is older than the rest.
+        part: &'static str,
+        /// How far that reaches.
         have: u64,
-        /// Size of the newest signed checkpoint.
+        /// The newest size that is known to have been signed.
         signed: u64,
     },
     /// The stored entries are not those that were signed.

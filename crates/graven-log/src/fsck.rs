@@ -1,7 +1,8 @@
 //! Checking a data directory, by its operator, while no server runs on it.
 //!
 //! Every entry is read and hashed, every tile compared with what its entries and the tiles below it hash to, and every
-//! head that the signer journal holds compared with the root of the entries at its size. Nothing is repaired.
+//! head that the signer journal holds compared with the root of the entries at its size (that journal begins anew with its
+//! newest head when it has grown to 8 MiB; older heads are with those who kept them). Nothing is repaired.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -133,6 +134,14 @@ pub fn fsck(
         let name = meta.name.clone();
         let check = Check::new(env, &paths, meta);
         report.logs.push(check.run(&replayed, &mut |at, of| progress(&name, at, of)));
+    }
+    // What the journal knows and no folder does; a server has one log at least.
+    let lost = replay.logs.keys().next().map(|id| format!("the journal has entries of log number {}", id.0));
+    let none = report.logs.is_empty().then(|| "there is no log".to_owned());
+    if let Some(lost) = lost.or(none)
+        && report.journal.is_none()
+    {
+        report.journal = Some(format!("{lost}, and the folder of a log is gone: restore it from a copy"));
     }
     Ok(report)
 }

@@ -43,6 +43,10 @@ use zeroize::Zeroizing;
 pub const MAX_NAME_BYTES: usize = 63;
 /// Names that are paths of the server itself.
 pub const RESERVED_NAMES: [&str; 4] = ["healthz", "readyz", "metrics", "ui"];
+/// First line of a server's manifest, with its format version.
+pub(crate) const SERVER_FORMAT: &str = "graven-server/v1\n";
+/// First line of a log's manifest, with its format version.
+pub(crate) const LOG_FORMAT: &str = "graven-log/v1\n";
 /// Longest manifest file.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 

@@ -10,8 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use graven_merkle::{LeafIndex, TreeSize};
-use graven_note::{Checkpoint, Origin, SignatureType, SignedNote, VerifierKey};
+use graven_merkle::tile::{BundlePath, EntryBundle, TILE_WIDTH};
+use graven_merkle::{LeafIndex, ProveError, TreeSize};
+use graven_note::{Checkpoint, KeyName, Origin, SignatureType, SignedNote, VerifierKey};
 use graven_store::fs::{Lock, Mode};
 use graven_store::journal::{Journal, LogId, RecordBuilder};
 use graven_store::{ChainFile, Objects, planted};
@@ -25,12 +26,14 @@ use crate::env::Env;
 use crate::error::{InitError, OpenError};
 use crate::keys;
 use crate::log::Log;
-use crate::meta::{Kind, LogMeta, LogName, MAX_MANIFEST_BYTES, Paths, ServerMeta, Visibility, name_of};
+use crate::meta::{
+    Kind, LOG_FORMAT, LogMeta, LogName, MAX_MANIFEST_BYTES, Paths, SERVER_FORMAT, ServerMeta, Visibility,
+};
 use crate::replay::{Replay, Replayed};
 use crate::sequencer::{Identity, Sequencer};
-use crate::signing::{self, Signed, Signing};
+use crate::signing::{self, SignError, Signed, Signing};
 use crate::tail::Tail;
-use crate::tree::Tree;
+use crate::tree::{FromTiles, Tree};
 use crate::window::Window;
 use crate::writer::{Lane, Writer};
 
@@ -53,9 +56,12 @@ pub fn init(
     config: &Config,
 ) -> Result<Initialized, InitError> {
     let bad_origin = || InitError::Origin(origin.to_owned());
-    let log_origin = Origin::new(origin).map_err(|_| bad_origin())?;
-    let name = name_of(&log_origin).ok_or_else(bad_origin)?;
-    let prefix = origin.rsplit_once('/').map(|(prefix, _)| prefix.to_owned()).ok_or_else(bad_origin)?;
+    let (prefix, name) = origin.rsplit_once('/').ok_or_else(bad_origin)?;
+    // An origin is the name of its keys too, and what is refused must leave nothing behind.
+    if prefix.is_empty() || Origin::new(origin).is_err() || KeyName::new(origin).is_err() {
+        return Err(bad_origin());
+    }
+    let (prefix, name) = (prefix.to_owned(), LogName::new(name)?);
     refuse_unserved(kind).map_err(InitError::Kind)?;
     let paths = Paths::new(dir);
     if env.fs.exists(&paths.server())? {
@@ -133,8 +139,15 @@ pub(crate) fn enter(env: &Env, paths: &Paths) -> Result<(ServerMeta, Box<dyn Loc
         _ => OpenError::Io(error),
     })?;
     let text = Zeroizing::new(env.fs.read(&paths.server(), MAX_MANIFEST_BYTES)?);
-    let text = std::str::from_utf8(&text).map_err(|_| foreign())?;
-    Ok((ServerMeta::parse(text).map_err(|_| foreign())?, lock))
+    let parsed = std::str::from_utf8(&text).ok().and_then(|text| ServerMeta::parse(text).ok());
+    let server = parsed.ok_or_else(|| {
+        if !text.starts_with(SERVER_FORMAT.as_bytes()) {
+            return foreign();
+        }
+        let what = format!("{} does not hold together", paths.server().display());
+        OpenError::Damaged { log: "(all)".to_owned(), what }
+    })?;
+    Ok((server, lock))
 }
 
 /// The manifests of all logs.
@@ -147,9 +160,16 @@ pub(crate) fn manifests(env: &Env, paths: &Paths) -> Result<Vec<LogMeta>, OpenEr
             // Its creation was interrupted before anybody was told that it exists.
             continue;
         }
-        let text = String::from_utf8(env.fs.read(&path, MAX_MANIFEST_BYTES)?);
-        let meta = text.ok().and_then(|text| LogMeta::parse(&text).ok()).filter(|meta| meta.name == name);
-        metas.push(meta.ok_or(OpenError::Foreign(path))?);
+        let text = env.fs.read(&path, MAX_MANIFEST_BYTES)?;
+        let parsed = std::str::from_utf8(&text).ok().and_then(|text| LogMeta::parse(text).ok());
+        let meta = parsed.filter(|meta| meta.name == name).ok_or_else(|| {
+            if !text.starts_with(LOG_FORMAT.as_bytes()) {
+                return OpenError::Foreign(path.clone());
+            }
+            let what = format!("{} does not hold together", path.display());
+            OpenError::Damaged { log: name.to_string(), what }
+        })?;
+        metas.push(meta);
     }
     metas.sort_by_key(|meta| meta.id);
     Ok(metas)
@@ -241,11 +261,16 @@ pub(crate) fn open_log(
     let damaged = |what: String| OpenError::Damaged { log: name.to_string(), what };
     replayed.check().map_err(damaged)?;
     let signers = keys::load_all(&*env.fs, &paths.keys(&name), &meta)?;
+    if !env.fs.exists(&paths.signer(&name))? {
+        let what = "its signer journal is missing: restore it, it can never be made anew";
+        return Err(damaged(what.to_owned()));
+    }
     let (chain, payloads) = ChainFile::open(&*env.fs, &paths.signer(&name))?;
     let mut signed = signing::last_signed(&payloads, &meta.origin, &meta.keys)
         .ok_or_else(|| damaged("its signer journal is not one of this log".to_owned()))?;
+    let exported = exported(env, paths, &meta)?;
     if !planted("no-compare-and-swap") {
-        refuse_behind(env, paths, &meta, &replayed, &signed)?;
+        refuse_behind(&meta, &replayed, &signed, exported.as_ref())?;
     }
 
     let objects = Arc::new(Objects::open(env.fs.clone(), &paths.site(&name))?);
@@ -269,13 +294,24 @@ pub(crate) fn open_log(
         signed.checkpoint = Checkpoint::new(meta.origin.clone(), frontier.size(), frontier.root());
         signed.note = None;
     }
+    if !planted("no-compare-and-swap") {
+        refuse_overtaken(&meta, &objects, &tail, replayed.sealed, frontier.size().get())?;
+        if let Some(exported) = exported
+            && !has_root(&tree, &exported, damaged)?
+        {
+            return Err(OpenError::Changed { log: name.to_string(), size: exported.size().get() });
+        }
+    }
     let signed_frontier = tree.frontier(signed.checkpoint.size())?;
     if !signing::agrees(&signed_frontier, &signed.checkpoint) {
         return Err(OpenError::Changed { log: name.to_string(), size: signed.checkpoint.size().get() });
     }
     let mut signing =
         Signing::resume(env.fs.clone(), paths.signer(&name), chain, signed, signers, signed_frontier);
-    let head = signing.release_last().map_err(|error| damaged(error.to_string()))?;
+    let head = signing.release_last().map_err(|error| match error {
+        SignError::Io(error) => OpenError::Io(error),
+        other => damaged(other.to_string()),
+    })?;
     let mut sequencer = sequencer_of(meta.kind).ok_or_else(|| OpenError::Foreign(paths.manifest(&name)))?;
     let replay_from = sequencer.replay_from();
     let frozen = env.fs.exists(&paths.frozen(&name))?;
@@ -299,6 +335,19 @@ pub(crate) fn open_log(
 }
 
 /// A tile that is missing or not a tile is damage; a system call that fails says nothing about the tile.
+/// Whether the tree, read from its tiles alone, has the root of a checkpoint at its size.
+fn has_root(
+    tree: &Tree,
+    checkpoint: &Checkpoint,
+    damaged: impl Fn(String) -> OpenError,
+) -> Result<bool, OpenError> {
+    match graven_merkle::root(&FromTiles(tree), checkpoint.size()) {
+        Ok(root) => Ok(root == *checkpoint.root()),
+        Err(ProveError::Read(error)) => Err(unread_tile(error, damaged)),
+        Err(other) => Err(damaged(other.to_string())),
+    }
+}
+
 fn unread_tile(error: io::Error, damaged: impl Fn(String) -> OpenError) -> OpenError {
     use io::ErrorKind::{FileTooLarge, InvalidData, NotFound, UnexpectedEof};
     match error.kind() {
@@ -311,25 +360,51 @@ fn unread_tile(error: io::Error, damaged: impl Fn(String) -> OpenError) -> OpenE
 
 /// A store that is older than what was signed or exported must not sign again.
 fn refuse_behind(
-    env: &Env,
-    paths: &Paths,
     meta: &LogMeta,
     replayed: &Replayed,
     signed: &Signed,
+    exported: Option<&Checkpoint>,
 ) -> Result<(), OpenError> {
     let signed_size = signed.checkpoint.size().get();
-    let behind = |have, signed| OpenError::Behind { log: meta.name.to_string(), have, signed };
-    if replayed.sequenced < signed_size {
-        return Err(behind(replayed.sequenced, signed_size));
+    let behind =
+        |part, have, signed| Err(OpenError::Behind { log: meta.name.to_string(), part, have, signed });
+    // Only what was published is sealed, and only what was signed is exported.
+    let known = exported.map_or(0, |exported| exported.size().get()).max(replayed.sealed);
+    if replayed.sequenced < signed_size.max(known) {
+        return behind("journal", replayed.sequenced, signed_size.max(known));
     }
-    if let Some(exported) = exported(env, paths, meta)?
-        && exported.size() > signed.checkpoint.size()
-    {
-        return Err(behind(signed_size, exported.size().get()));
+    if signed_size < known {
+        return behind("signer journal", signed_size, known);
     }
-    if replayed.sealed > signed_size {
-        // Only what was published is sealed: it is the signer journal that went back.
-        return Err(behind(signed_size, replayed.sealed));
+    Ok(())
+}
+
+/// Objects beyond what the journal says is sealed are those of a round that a crash interrupted: parts of what the log
+/// has. Anything else was written by a later life than this one.
+fn refuse_overtaken(
+    meta: &LogMeta,
+    objects: &Objects,
+    tail: &Tail,
+    sealed: u64,
+    size: u64,
+) -> Result<(), OpenError> {
+    let width = u64::from(TILE_WIDTH);
+    for number in sealed / width.. {
+        let path = BundlePath::new(number, TILE_WIDTH).map(|path| path.to_string()).unwrap_or_default();
+        if !objects.exists(&path)? {
+            break;
+        }
+        let (first, end) = (number * width, (number + 1) * width);
+        if end > size {
+            let (log, part) = (meta.name.to_string(), "journal");
+            return Err(OpenError::Behind { log, part, have: size, signed: end });
+        }
+        let entries = tail.entries(first..end).unwrap_or_default();
+        let bundle = EntryBundle::encode(entries.iter()).map_err(io::Error::other)?;
+        if objects.contradicts(&path, &bundle)? {
+            let what = format!("{path} holds other entries than the journal");
+            return Err(OpenError::Damaged { log: meta.name.to_string(), what });
+        }
     }
     Ok(())
 }
@@ -342,7 +417,14 @@ pub(crate) fn exported(env: &Env, paths: &Paths, meta: &LogMeta) -> Result<Optio
     }
     let bytes = env.fs.read(&path, graven_note::MAX_NOTE_BYTES as u64)?;
     let note = SignedNote::parse(&bytes).ok().and_then(|note| note.verify(&meta.keys).ok());
-    Ok(note.and_then(|note| Checkpoint::parse(note.text()).ok()).filter(|it| *it.origin() == meta.origin))
+    let checkpoint = note.and_then(|note| Checkpoint::parse(note.text()).ok());
+    // It is replaced in one step: one that this log did not sign is no trace of a crash.
+    let checkpoint =
+        checkpoint.filter(|it| *it.origin() == meta.origin).ok_or_else(|| OpenError::Damaged {
+            log: meta.name.to_string(),
+            what: "site/checkpoint is none that it signed".to_owned(),
+        })?;
+    Ok(Some(checkpoint))
 }
 
 fn replay_sequencer(log: &Log, sequencer: &mut dyn Sequencer, from: u64) -> Result<(), OpenError> {

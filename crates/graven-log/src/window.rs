@@ -17,8 +17,9 @@ use crate::error::AppendError;
 
 /// Longest idempotency key.
 pub const MAX_KEY_BYTES: usize = 128;
-/// How far a caller's clock may be ahead of ours.
-pub const MAX_SKEW: Duration = Duration::from_secs(60);
+/// How far a caller's clock may be ahead of ours. A key from the future that is forgotten makes honest keys look old for as
+/// long, so this is less than the time in which the window can be filled.
+pub const MAX_SKEW: Duration = Duration::from_secs(5);
 
 /// How much is remembered.
 #[derive(Clone, Copy, Debug)]

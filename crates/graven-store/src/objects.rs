@@ -3,7 +3,8 @@
 //! Objects are written in rounds. A round of many is made durable by one sync of the file system, a round of few by their
 //! own, so that it does not wait for what others have written. Between the two, a crash may leave files that are short or
 //! empty; so an object counts only below the watermark that the caller records *after*
-//! [`Objects::sync`] returned, and whatever stands above it is written again. Below it the caller writes nothing.
+//! [`Objects::sync`] returned, and what stands above it is written again, with the same bytes: a file that holds others is
+//! never replaced. Below it the caller writes nothing.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -58,6 +59,10 @@ impl Objects {
             // A round that a crash interrupted left a file: it is written anew even if it looks whole, so that the sync
             // covers it (what a failed write-back dropped may still look fine in the page cache).
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                if self.contradicts(name, bytes)? {
+                    let what = format!("{} holds other bytes: it is not replaced", path.display());
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                }
                 self.fs.remove_file(&path)?;
                 self.fs.open(&path, Open::New(Mode::ReadOnly))?
             }
@@ -71,6 +76,17 @@ impl Objects {
             round.dirs.extend(path.parent().map(Path::to_owned));
         }
         Ok(())
+    }
+
+    /// Whether there is an object of that name that can be no part of `bytes`, as a crash while they were written leaves
+    /// it: cut short, or with zeros where the rest did not reach the disk.
+    pub fn contradicts(&self, name: &str, bytes: &[u8]) -> io::Result<bool> {
+        let found = match self.read(name, u64::MAX) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        let is_part = found.iter().zip(bytes).all(|(found, wanted)| found == wanted || *found == 0);
+        Ok(found.len() > bytes.len() || !is_part)
     }
 
     /// Makes everything written so far durable.

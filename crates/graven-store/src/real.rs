@@ -23,7 +23,11 @@ impl Fs for RealFs {
                 ignore_existing(fs::create_dir(dir))?;
                 self.sync_dir(parent)
             }
-            _ => ignore_existing(fs::create_dir(dir)),
+            // A relative path of one part: its parent is where we stand.
+            _ => {
+                ignore_existing(fs::create_dir(dir))?;
+                self.sync_dir(Path::new("."))
+            }
         }
     }
 
