@@ -30,7 +30,7 @@ What to wait for:
 An append can be repeated under its idempotency key: the answer names the first index again. With --lines the key \
 of line n is KEY/n, and without --idempotency-key the lines have no keys.
 
-A repeat is safe for as long as the server remembers the key: 10 minutes by its defaults, or fewer where more \
+A repeat is safe for as long as the server remembers the key: 10 minutes by its defaults, or less where more \
 other keys came since than it keeps. Give --key-issued, the time of the first run: then a repeat that comes too \
 late is refused. Without, the time of each run counts as the first, and what the server forgot is appended again.
 
@@ -38,10 +38,8 @@ Examples:
   graven append login.json
   graven append --policy audit.policy --wait published --out login.tlog-proof login.json
   tail -F app.log | graven append --lines --json -
-  graven append --lines --idempotency-key import-7 events.jsonl
-  graven append --lines --idempotency-key import-7 --key-issued 1800000000 events.jsonl
-
-The last one, run again within 10 minutes of that time, appends only what the log has not taken yet.";
+  issued=$(date +%s)    # once; then, run again with it, the next appends only what is missing, or is refused
+  graven append --lines --idempotency-key import-7 --key-issued $issued events.jsonl";
 
 /// Append entries to a log
 #[derive(Args, Debug)]
@@ -52,7 +50,7 @@ pub(crate) struct AppendArgs {
     wait: Wait,
 
     /// Name of this append, 1 to 128 visible ASCII characters, so that it can be repeated for as long as the
-    /// server remembers it (10 minutes by its defaults, or fewer) [default: a random one; with --lines none]
+    /// server remembers it (10 minutes by its defaults, or less) [default: a random one; with --lines none]
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
