@@ -35,11 +35,19 @@ fn init_changes_nothing_that_exists() {
 #[test]
 fn init_refuses_what_can_be_no_log() {
     let bench = Bench::new();
-    for origin in ["audit", "example.com/", "example.com/Audit", "example.com/metrics", "/audit"] {
-        bench.run(&format!("init --data-dir data --origin {origin}")).refused(2, "origin");
-        assert!(!bench.path("data/server").exists());
+    for (origin, says) in [
+        ("audit", "must be `prefix/name`"),
+        ("/audit", "must be `prefix/name`"),
+        ("example.com/", "cannot name a log"),
+        ("example.com/Audit", "use 1 to 63 of a-z"),
+        // Addresses of the server's own.
+        ("example.com/metrics", "none of healthz, readyz, metrics"),
+    ] {
+        bench.run(&format!("init --data-dir data --origin {origin}")).refused(2, says);
+        assert!(!bench.path("data").exists(), "{origin} left something behind");
     }
     bench.run("init --data-dir data --origin example.com/audit --kind events").refused(2, "use `bytes`");
+    assert!(!bench.path("data").exists());
     bench.run("init --data-dir data --origin example.com/audit --kind words").misused("words");
 }
 
