@@ -28,7 +28,7 @@ use crate::recover::{self, Opened};
 use crate::replay::Replayed;
 use crate::window::KeyDigester;
 use crate::writer::{Lane, Writer};
-use crate::{drive, seal};
+use crate::{create, drive, rollback, seal};
 
 /// Room that the signer journal must have before anything is signed: a rotation and a few notes.
 const SIGNING_BYTES: u64 = 64 << 10;
@@ -163,7 +163,7 @@ impl Engine {
         visibility: Visibility,
     ) -> Result<Arc<Log>, CreateError> {
         let _one_at_a_time = self.creating.lock();
-        recover::refuse_unserved(kind).map_err(CreateError::Kind)?;
+        create::refuse_unserved(kind).map_err(CreateError::Kind)?;
         if self.is_poisoned() {
             return Err(CreateError::Poisoned);
         }
@@ -198,7 +198,7 @@ impl Engine {
         visibility: Visibility,
     ) -> Result<Lane, CreateError> {
         let name = name.clone();
-        let meta = recover::create_log(&self.env, &self.paths, name, &self.server, id, kind, visibility)?;
+        let meta = create::create_log(&self.env, &self.paths, name, &self.server, id, kind, visibility)?;
         Ok(recover::open_log(&self.env, &self.paths, meta, Replayed::default())?)
     }
 
@@ -318,7 +318,7 @@ impl Engine {
         if self.is_poisoned() || !is_sealed || !self.has_room(wanted) {
             return None;
         }
-        let before = recover::exported(&self.env, &self.paths, &log.meta).map_err(io::Error::other);
+        let before = rollback::exported(&self.env, &self.paths, &log.meta).map_err(io::Error::other);
         let before = before.map(|before| before.map_or(graven_merkle::TreeSize::ZERO, |it| it.size()));
         match before.and_then(|before| seal::export(log, &head, before)) {
             Ok(()) => Some(head),

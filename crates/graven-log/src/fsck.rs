@@ -23,7 +23,7 @@ use crate::log::MAX_BUNDLE_BYTES;
 use crate::meta::{LogMeta, LogName, Paths};
 use crate::replay::{Replay, Replayed};
 use crate::window::{Window, WindowLimits};
-use crate::{keys, recover, signing};
+use crate::{keys, recover, rollback, signing};
 
 /// Problems of one log that are reported; what comes after is only counted.
 pub const MAX_PROBLEMS: usize = 100;
@@ -225,7 +225,7 @@ impl<'a> Check<'a> {
         for checkpoint in signing::bodies(&payloads) {
             self.expect(checkpoint);
         }
-        match recover::exported(self.env, self.paths, &self.meta) {
+        match rollback::exported(self.env, self.paths, &self.meta) {
             Ok(Some(checkpoint)) => self.expect(checkpoint),
             Ok(None) => {}
             Err(error) => self.problem(Problem::Other(format!("site/checkpoint: {error}"))),

@@ -19,6 +19,7 @@
 mod append;
 mod clock;
 mod config;
+mod create;
 mod drive;
 mod engine;
 mod env;
@@ -30,6 +31,7 @@ mod meta;
 mod pool;
 mod recover;
 mod replay;
+mod rollback;
 mod seal;
 mod sequencer;
 mod signing;
@@ -41,6 +43,7 @@ mod writer;
 pub use append::{IdempotencyKey, Patience};
 pub use clock::{ClockError, LogClock, MAX_LAG_NS, MAX_LEAP_NS};
 pub use config::{Config, MAX_LOGS, MAX_REQUEST_BYTES, MAX_REQUEST_ENTRIES};
+pub use create::{Initialized, init};
 pub use drive::Running;
 pub use engine::{Engine, Status};
 pub use env::{Clock, Entropy, Env};
@@ -52,6 +55,6 @@ pub use meta::{
     InvalidName, Kind, LogMeta, LogName, MAX_NAME_BYTES, Paths, RESERVED_NAMES, Visibility, name_of,
 };
 pub use pool::Sequenced;
-pub use recover::{Initialized, init, log_keys};
+pub use recover::log_keys;
 pub use sequencer::{Draft, Identity, Leaf, Refusal, Sequencer};
 pub use window::{MAX_KEY_BYTES, MAX_SKEW, WindowLimits};

@@ -1,4 +1,4 @@
-//! Making, opening and checking a data directory.
+//! Opening and checking a data directory.
 //!
 //! Opening trusts nothing that it can check: the journal is chained and hashed, the tree is rebuilt from tiles and
 //! journal, and its root at the signed size must be the one that the signer journal says was signed. The code that
@@ -10,10 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use graven_merkle::tile::{BundlePath, EntryBundle, TILE_WIDTH};
-use graven_merkle::{LeafIndex, ProveError, TreeSize};
-use graven_note::{Checkpoint, KeyName, Origin, SignatureType, SignedNote, VerifierKey};
-use graven_store::fs::{Lock, Mode};
+use graven_merkle::{LeafIndex, TreeSize};
+use graven_note::{Checkpoint, VerifierKey};
+use graven_store::fs::Lock;
 use graven_store::journal::{Journal, LogId, RecordBuilder};
 use graven_store::{ChainFile, Objects, planted};
 use parking_lot::{Mutex, RwLock};
@@ -23,100 +22,23 @@ use zeroize::Zeroizing;
 use crate::clock::LogClock;
 use crate::config::Config;
 use crate::env::Env;
-use crate::error::{InitError, OpenError};
-use crate::keys;
+use crate::error::OpenError;
 use crate::log::Log;
-use crate::meta::{
-    Kind, LOG_FORMAT, LogMeta, LogName, MAX_MANIFEST_BYTES, Paths, SERVER_FORMAT, ServerMeta, Visibility,
-};
+use crate::meta::{Kind, LOG_FORMAT, LogMeta, LogName, MAX_MANIFEST_BYTES, Paths, SERVER_FORMAT, ServerMeta};
 use crate::replay::{Replay, Replayed};
 use crate::sequencer::{Identity, Sequencer};
-use crate::signing::{self, SignError, Signed, Signing};
+use crate::signing::{self, SignError, Signing};
 use crate::tail::Tail;
-use crate::tree::{FromTiles, Tree};
+use crate::tree::Tree;
 use crate::window::Window;
 use crate::writer::{Lane, Writer};
-
-/// What `init` made.
-#[derive(Debug)]
-pub struct Initialized {
-    /// The first log.
-    pub meta: LogMeta,
-    /// Where the recovery key lies, to be taken offline.
-    pub recovery_key: std::path::PathBuf,
-}
-
-/// Makes a new data directory with its first log. Nothing that exists is ever changed.
-pub fn init(
-    env: &Env,
-    dir: &Path,
-    origin: &str,
-    kind: Kind,
-    visibility: Visibility,
-    config: &Config,
-) -> Result<Initialized, InitError> {
-    let bad_origin = || InitError::Origin(origin.to_owned());
-    let (prefix, name) = origin.rsplit_once('/').ok_or_else(bad_origin)?;
-    // An origin is the name of its keys too, and what is refused must leave nothing behind.
-    if prefix.is_empty() || Origin::new(origin).is_err() || KeyName::new(origin).is_err() {
-        return Err(bad_origin());
-    }
-    let (prefix, name) = (prefix.to_owned(), LogName::new(name)?);
-    refuse_unserved(kind).map_err(InitError::Kind)?;
-    let paths = Paths::new(dir);
-    if env.fs.exists(&paths.server())? {
-        return Err(InitError::Exists(dir.to_owned()));
-    }
-    if env.fs.exists(dir)? && !env.fs.list(dir)?.is_empty() {
-        return Err(InitError::NotEmpty(dir.to_owned()));
-    }
-    env.fs.create_dir_all(dir)?;
-    let recovery_name = format!("{prefix}/recovery");
-    let recovery = keys::create(env, &paths.recovery_key(), &recovery_name, SignatureType::Ed25519)?;
-    let secret = Zeroizing::new(env.random::<32>()?);
-    Journal::create(env.fs.clone(), &paths.journal(), config.segment_bytes, env.random()?)?;
-    let server = ServerMeta { prefix, secret, recovery };
-    let meta = create_log(env, &paths, name, &server, LogId(1), kind, visibility)?;
-    // The server exists once its manifest does; until then `init` may be run again after the rest is removed.
-    env.fs.create_durable(&paths.server(), server.to_text().as_bytes(), Mode::Private)?;
-    Ok(Initialized { meta, recovery_key: paths.recovery_key() })
-}
-
-/// Kinds whose sequencer this build has.
-pub(crate) fn refuse_unserved(kind: Kind) -> Result<(), Kind> {
-    match kind {
-        Kind::Bytes => Ok(()),
-        Kind::Events | Kind::Access => Err(kind),
-    }
-}
+use crate::{keys, rollback};
 
 fn sequencer_of(kind: Kind) -> Option<Box<dyn Sequencer>> {
     match kind {
         Kind::Bytes => Some(Box::new(Identity)),
         Kind::Events | Kind::Access => None,
     }
-}
-
-/// Makes the files of a log. It exists once its manifest does.
-pub(crate) fn create_log(
-    env: &Env,
-    paths: &Paths,
-    name: LogName,
-    server: &ServerMeta,
-    id: LogId,
-    kind: Kind,
-    visibility: Visibility,
-) -> Result<LogMeta, crate::error::KeyError> {
-    let origin = format!("{}/{name}", server.prefix);
-    let origin = Origin::new(origin).map_err(|e| crate::error::KeyError::Name(e.to_string()))?;
-    env.fs.create_dir_all(&paths.log(&name))?;
-    let log_keys = keys::create_all(env, &paths.keys(&name), origin.as_str())?;
-    let created_ns = env.clock.wall_ns();
-    signing::create_journal(&*env.fs, &paths.signer(&name), &origin, created_ns / 1_000_000_000)?;
-    let recovery = server.recovery.clone();
-    let meta = LogMeta { id, name, origin, kind, visibility, created_ns, keys: log_keys, recovery };
-    env.fs.create_durable(&paths.manifest(&meta.name), meta.to_text().as_bytes(), Mode::Shared)?;
-    Ok(meta)
 }
 
 /// A data directory, opened and checked.
@@ -268,9 +190,9 @@ pub(crate) fn open_log(
     let (chain, payloads) = ChainFile::open(&*env.fs, &paths.signer(&name))?;
     let mut signed = signing::last_signed(&payloads, &meta.origin, &meta.keys)
         .ok_or_else(|| damaged("its signer journal is not one of this log".to_owned()))?;
-    let exported = exported(env, paths, &meta)?;
+    let exported = rollback::exported(env, paths, &meta)?;
     if !planted("no-compare-and-swap") {
-        refuse_behind(&meta, &replayed, &signed, exported.as_ref())?;
+        rollback::refuse_behind(&meta, &replayed, &signed, exported.as_ref())?;
     }
 
     let objects = Arc::new(Objects::open(env.fs.clone(), &paths.site(&name))?);
@@ -295,9 +217,9 @@ pub(crate) fn open_log(
         signed.note = None;
     }
     if !planted("no-compare-and-swap") {
-        refuse_overtaken(&meta, &objects, &tail, replayed.sealed, frontier.size().get())?;
+        rollback::refuse_overtaken(&meta, &objects, &tail, replayed.sealed, frontier.size().get())?;
         if let Some(exported) = exported
-            && !has_root(&tree, &exported, damaged)?
+            && !rollback::has_root(&tree, &exported, damaged)?
         {
             return Err(OpenError::Changed { log: name.to_string(), size: exported.size().get() });
         }
@@ -335,20 +257,7 @@ pub(crate) fn open_log(
 }
 
 /// A tile that is missing or not a tile is damage; a system call that fails says nothing about the tile.
-/// Whether the tree, read from its tiles alone, has the root of a checkpoint at its size.
-fn has_root(
-    tree: &Tree,
-    checkpoint: &Checkpoint,
-    damaged: impl Fn(String) -> OpenError,
-) -> Result<bool, OpenError> {
-    match graven_merkle::root(&FromTiles(tree), checkpoint.size()) {
-        Ok(root) => Ok(root == *checkpoint.root()),
-        Err(ProveError::Read(error)) => Err(unread_tile(error, damaged)),
-        Err(other) => Err(damaged(other.to_string())),
-    }
-}
-
-fn unread_tile(error: io::Error, damaged: impl Fn(String) -> OpenError) -> OpenError {
+pub(crate) fn unread_tile(error: io::Error, damaged: impl Fn(String) -> OpenError) -> OpenError {
     use io::ErrorKind::{FileTooLarge, InvalidData, NotFound, UnexpectedEof};
     match error.kind() {
         FileTooLarge | InvalidData | NotFound | UnexpectedEof => {
@@ -356,75 +265,6 @@ fn unread_tile(error: io::Error, damaged: impl Fn(String) -> OpenError) -> OpenE
         }
         _ => OpenError::Io(error),
     }
-}
-
-/// A store that is older than what was signed or exported must not sign again.
-fn refuse_behind(
-    meta: &LogMeta,
-    replayed: &Replayed,
-    signed: &Signed,
-    exported: Option<&Checkpoint>,
-) -> Result<(), OpenError> {
-    let signed_size = signed.checkpoint.size().get();
-    let behind =
-        |part, have, signed| Err(OpenError::Behind { log: meta.name.to_string(), part, have, signed });
-    // Only what was published is sealed, and only what was signed is exported.
-    let known = exported.map_or(0, |exported| exported.size().get()).max(replayed.sealed);
-    if replayed.sequenced < signed_size.max(known) {
-        return behind("journal", replayed.sequenced, signed_size.max(known));
-    }
-    if signed_size < known {
-        return behind("signer journal", signed_size, known);
-    }
-    Ok(())
-}
-
-/// Objects beyond what the journal says is sealed are those of a round that a crash interrupted: parts of what the log
-/// has. Anything else was written by a later life than this one.
-fn refuse_overtaken(
-    meta: &LogMeta,
-    objects: &Objects,
-    tail: &Tail,
-    sealed: u64,
-    size: u64,
-) -> Result<(), OpenError> {
-    let width = u64::from(TILE_WIDTH);
-    for number in sealed / width.. {
-        let path = BundlePath::new(number, TILE_WIDTH).map(|path| path.to_string()).unwrap_or_default();
-        if !objects.exists(&path)? {
-            break;
-        }
-        let (first, end) = (number * width, (number + 1) * width);
-        if end > size {
-            let (log, part) = (meta.name.to_string(), "journal");
-            return Err(OpenError::Behind { log, part, have: size, signed: end });
-        }
-        let entries = tail.entries(first..end).unwrap_or_default();
-        let bundle = EntryBundle::encode(entries.iter()).map_err(io::Error::other)?;
-        if objects.contradicts(&path, &bundle)? {
-            let what = format!("{path} holds other entries than the journal");
-            return Err(OpenError::Damaged { log: meta.name.to_string(), what });
-        }
-    }
-    Ok(())
-}
-
-/// The checkpoint of the static site, where there is one that this log signed.
-pub(crate) fn exported(env: &Env, paths: &Paths, meta: &LogMeta) -> Result<Option<Checkpoint>, OpenError> {
-    let path = paths.site(&meta.name).join("checkpoint");
-    if !env.fs.exists(&path)? {
-        return Ok(None);
-    }
-    let bytes = env.fs.read(&path, graven_note::MAX_NOTE_BYTES as u64)?;
-    let note = SignedNote::parse(&bytes).ok().and_then(|note| note.verify(&meta.keys).ok());
-    let checkpoint = note.and_then(|note| Checkpoint::parse(note.text()).ok());
-    // It is replaced in one step: one that this log did not sign is no trace of a crash.
-    let checkpoint =
-        checkpoint.filter(|it| *it.origin() == meta.origin).ok_or_else(|| OpenError::Damaged {
-            log: meta.name.to_string(),
-            what: "site/checkpoint is none that it signed".to_owned(),
-        })?;
-    Ok(Some(checkpoint))
 }
 
 fn replay_sequencer(log: &Log, sequencer: &mut dyn Sequencer, from: u64) -> Result<(), OpenError> {
