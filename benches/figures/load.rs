@@ -11,12 +11,15 @@ use graven_proto::v1::{
     AppendBatchRequest, AppendRequest, AppendResponse, AppendStreamEntry, AppendStreamOpen,
     AppendStreamRequest,
 };
-use tonic::Request;
 use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
 /// Entries that a stream has on their way: within the server's window.
 const STREAM_WINDOW: usize = 2048;
+
+/// How long a caller waits that was refused for overload.
+const REFUSED_PAUSE: Duration = Duration::from_millis(20);
 
 /// What one round gave.
 pub(crate) struct Sample {
@@ -45,11 +48,11 @@ impl Load {
             let entry = entry.clone();
             async move {
                 let mut grpc = tonic::client::Grpc::new(channel);
-                grpc.ready().await.map_err(|error| error.to_string())?;
+                grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
                 let codec = ProstCodec::<AppendRequest, AppendResponse>::default();
                 let request = Request::new(AppendRequest { entry, ..AppendRequest::default() });
                 let path = http::uri::PathAndQuery::from_static(crate::echo::PATH);
-                grpc.unary(request, path, codec).await.map(drop).map_err(|status| status.to_string())
+                grpc.unary(request, path, codec).await.map(drop)
             }
         })
         .await
@@ -60,7 +63,7 @@ impl Load {
         self.run(concurrency, time, 1, move |channel| {
             let request = AppendRequest { entry: entry.clone(), ..AppendRequest::default() };
             let mut client = LogServiceClient::new(channel);
-            async move { client.append(request).await.map(drop).map_err(|status| status.to_string()) }
+            async move { client.append(request).await.map(drop) }
         })
         .await
     }
@@ -78,7 +81,7 @@ impl Load {
         self.run(concurrency, time, entries, move |channel| {
             let request = AppendBatchRequest { entries: batch.clone(), ..AppendBatchRequest::default() };
             let mut client = LogServiceClient::new(channel);
-            async move { client.append_batch(request).await.map(drop).map_err(|status| status.to_string()) }
+            async move { client.append_batch(request).await.map(drop) }
         })
         .await
     }
@@ -99,7 +102,7 @@ impl Load {
     async fn run<F, C>(&self, concurrency: usize, time: Duration, entries: usize, call: F) -> Sample
     where
         F: Fn(Channel) -> C + Clone + Send + 'static,
-        C: Future<Output = Result<(), String>> + Send + 'static,
+        C: Future<Output = Result<(), Status>> + Send + 'static,
     {
         let started = Instant::now();
         let end = started + time;
@@ -111,10 +114,14 @@ impl Load {
                     let mut times = Vec::new();
                     while Instant::now() < end {
                         let one = Instant::now();
-                        if let Err(error) = call(channel.clone()).await {
-                            panic!("a call failed: {error}");
+                        match call(channel.clone()).await {
+                            Ok(()) => times.push(one.elapsed()),
+                            // More than the server takes: it counts as time without a result.
+                            Err(status) if status.code() == Code::ResourceExhausted => {
+                                tokio::time::sleep(REFUSED_PAUSE).await;
+                            }
+                            Err(status) => panic!("a call failed: {status}"),
                         }
-                        times.push(one.elapsed());
                     }
                     times
                 })
