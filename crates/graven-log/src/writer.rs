@@ -95,13 +95,17 @@ impl Writer {
             self.sequence(job, &mut commit);
         }
         let Commit { record, replies, leaves, .. } = commit;
-        if planted("ack-early") {
-            acknowledge(replies);
-            return self.write(record, time_ns, leaves).map(drop);
+        if self.poisoned.load(Ordering::SeqCst) {
+            return Err(std::io::Error::other("storage failed elsewhere"));
         }
+        // Repeats alone need no record: what they repeat is durable.
+        let (early, replies) = if record.is_empty() || planted("ack-early") {
+            (replies, Vec::new())
+        } else {
+            (Vec::new(), replies)
+        };
+        acknowledge(early);
         if record.is_empty() {
-            // Repeats only: what they repeat is durable.
-            acknowledge(replies);
             return Ok(());
         }
         let body_bytes = record.body_len();
@@ -122,17 +126,6 @@ impl Writer {
             sync_us = micros(synced - framed),
             "commit"
         );
-        Ok(())
-    }
-
-    fn write(
-        &mut self,
-        record: RecordBuilder,
-        time_ns: u64,
-        leaves: Vec<(LogId, Vec<Hash>)>,
-    ) -> std::io::Result<()> {
-        let stored = self.journal.append(record, time_ns)?;
-        self.integrate(&stored, leaves);
         Ok(())
     }
 
