@@ -4,6 +4,7 @@ mod append;
 mod audit;
 mod cli;
 mod consistency;
+mod credentials;
 mod demo;
 mod exit;
 mod fsck;
