@@ -35,6 +35,7 @@ mod rollback;
 mod seal;
 mod sequencer;
 mod signing;
+mod site;
 mod tail;
 mod tree;
 mod window;
