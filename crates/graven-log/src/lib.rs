@@ -28,6 +28,7 @@ mod fsck;
 mod keys;
 mod log;
 mod meta;
+mod metrics;
 mod pool;
 mod recover;
 mod replay;

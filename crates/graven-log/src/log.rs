@@ -96,6 +96,12 @@ impl Log {
         self.sealed.load(Ordering::Acquire)
     }
 
+    /// Bytes of entries that are durable and not sealed yet. Appends are refused beyond
+    /// [`max_unsealed_bytes`](crate::Config::max_unsealed_bytes).
+    pub fn unsealed_bytes(&self) -> u64 {
+        self.tail.read().bytes() as u64
+    }
+
     /// Whether it takes no more entries.
     pub fn is_frozen(&self) -> bool {
         self.frozen.load(Ordering::Acquire)

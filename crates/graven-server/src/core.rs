@@ -22,6 +22,7 @@ pub(crate) struct Core {
     /// Turns true once the server is to stop: streams that would never end by themselves end then.
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) access: Arc<dyn Access>,
+    pub(crate) max_connections: usize,
 }
 
 impl Core {
@@ -32,6 +33,7 @@ impl Core {
             idempotency_window: options.idempotency_window,
             draining,
             access: options.access.clone(),
+            max_connections: options.max_connections,
         }
     }
 
