@@ -1,7 +1,11 @@
-"""Reads a whole log over HTTP and recomputes it: a line for each check, exit code 1 at the first that fails."""
+"""Reads a whole log over HTTP and recomputes it: a line for each check, exit code 1 at the first that fails.
+
+The environment's GRAVEN_CA names certificates to trust, GRAVEN_TOKEN is a token to read with.
+"""
 
 import argparse
 import gzip
+import os
 import ssl
 import sys
 import urllib.error
@@ -15,21 +19,14 @@ from tlog import require
 class Site:
     """The files below a log's URL, read by the standard library."""
 
-    def __init__(self, url: str, ca: str | None, token_file: str | None):
+    def __init__(self, url: str, ca: str | None, token: str | None):
         self.url, self.ca = url, ca
-        self.headers = {}
-        if token_file:
-            with open(token_file, encoding="ascii") as file:
-                self.headers["Authorization"] = f"Bearer {file.read().strip()}"
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
 
-    def tls(self, minimum: ssl.TLSVersion, maximum: ssl.TLSVersion) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.ca)
-        context.minimum_version, context.maximum_version = minimum, maximum
-        return context
-
-    def get(self, path: str, version=ssl.TLSVersion.TLSv1_3, **headers: str):
+    def get(self, path: str, tls=ssl.TLSVersion.TLSv1_3, **headers: str):
         request = urllib.request.Request(f"{self.url}/{path}", headers=self.headers | headers)
-        context = self.tls(version, version) if self.url.startswith("https:") else None
+        context = ssl.create_default_context(cafile=self.ca)
+        context.minimum_version = context.maximum_version = tls
         return urllib.request.urlopen(request, timeout=20, context=context)
 
     def read(self, path: str) -> bytes:
@@ -72,7 +69,7 @@ def check_transport(site: Site) -> None:
 
     if site.url.startswith("https:"):
         try:
-            site.get("checkpoint", version=ssl.TLSVersion.TLSv1_2).close()
+            site.get("checkpoint", tls=ssl.TLSVersion.TLSv1_2).close()
         except urllib.error.URLError as error:
             require(isinstance(error.reason, ssl.SSLError), f"TLS 1.2 fails otherwise: {error}")
         else:
@@ -84,10 +81,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", help="where the log's checkpoint lies; file: works too")
     parser.add_argument("--keys", required=True, help="verifier keys, one a line: each must have signed")
-    parser.add_argument("--ca", help="certificates to trust")
-    parser.add_argument("--token-file", help="holds the token to read with")
     arguments = parser.parse_args()
-    site = Site(arguments.url.rstrip("/"), arguments.ca, arguments.token_file)
+    site = Site(arguments.url.rstrip("/"), os.environ.get("GRAVEN_CA"), os.environ.get("GRAVEN_TOKEN"))
     try:
         check(site, tlog.read_keys(arguments.keys))
         if not site.url.startswith("file:"):

@@ -22,15 +22,14 @@ type Site struct {
 	Keys []string
 }
 
-// FromFlags parses the command line.
+// FromFlags reads the command line, and from the environment GRAVEN_CA, the name of a file of certificates to
+// trust, and GRAVEN_TOKEN, a token to read with.
 func FromFlags() (*Site, error) {
-	address := flag.String("url", "", "where the log's checkpoint lies; file: works too")
 	keys := flag.String("keys", "", "file of verifier keys, one a line")
-	ca := flag.String("ca", "", "file of certificates to trust")
-	tokenFile := flag.String("token-file", "", "file with the token to read with")
 	flag.Parse()
 
-	base, err := url.Parse(strings.TrimSuffix(*address, "/") + "/")
+	// file: works too.
+	base, err := url.Parse(strings.TrimSuffix(flag.Arg(0), "/") + "/")
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +37,7 @@ func FromFlags() (*Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(*ca, *tokenFile)
+	client, err := newClient(os.Getenv("GRAVEN_CA"), os.Getenv("GRAVEN_TOKEN"))
 	return &Site{URL: base, Client: client, Keys: strings.Fields(string(vkeys))}, err
 }
 
@@ -56,7 +55,7 @@ func (s *Site) Get(path string) ([]byte, error) {
 }
 
 // The client speaks HTTP/2 where TLS lets it, and asks for gzip, as Go does unless told otherwise.
-func newClient(ca, tokenFile string) (*http.Client, error) {
+func newClient(ca, token string) (*http.Client, error) {
 	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13}}
 	transport.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
 	if ca != "" {
@@ -69,11 +68,10 @@ func newClient(ca, tokenFile string) (*http.Client, error) {
 			return nil, errors.New("no certificates in " + ca)
 		}
 	}
-	if tokenFile == "" {
+	if token == "" {
 		return &http.Client{Transport: transport}, nil
 	}
-	token, err := os.ReadFile(tokenFile)
-	return &http.Client{Transport: bearer{strings.TrimSpace(string(token)), transport}}, err
+	return &http.Client{Transport: bearer{token, transport}}, nil
 }
 
 type bearer struct {
