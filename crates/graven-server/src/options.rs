@@ -73,7 +73,20 @@ impl Default for ServerOptions {
 
 impl fmt::Debug for ServerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerOptions").finish_non_exhaustive()
+        f.debug_struct("ServerOptions")
+            .field("tls", &self.tls.is_some())
+            .field("web_origins", &self.web_origins)
+            .field("idempotency_window", &self.idempotency_window)
+            .field("max_connections", &self.max_connections)
+            .field("handshake_timeout", &self.handshake_timeout)
+            .field("first_request_timeout", &self.first_request_timeout)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("request_timeout", &self.request_timeout)
+            .field("keepalive_interval", &self.keepalive_interval)
+            .field("keepalive_timeout", &self.keepalive_timeout)
+            .field("max_connection_age", &self.max_connection_age)
+            .field("drain_timeout", &self.drain_timeout)
+            .finish_non_exhaustive()
     }
 }
 

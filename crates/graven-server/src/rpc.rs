@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use graven_log::LogName;
 use http_body::{Body as HttpBody, Frame};
-use tonic::body::Body;
-use tonic::codegen::{Service, http};
 use tonic::{Code, Status};
-use tower::Layer;
+use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
@@ -61,10 +60,12 @@ impl<S> Layer<S> for RpcLayer {
     }
 }
 
-impl<S> Service<http::Request<Body>> for Rpc<S>
+impl<S, B> Service<http::Request<B>> for Rpc<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>>,
     S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
 {
     type Response = http::Response<Body>;
     type Error = S::Error;
@@ -74,7 +75,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
         let meter = self.layer.meters.rpc(request.uri().path());
         let span = tracing::info_span!(
             "call",
@@ -96,9 +97,10 @@ where
         if let Some(name) = caller.name() {
             span.record("caller", name);
         }
-        let timeout = deadline::of(request.headers()).map_or(self.layer.timeout, |it| it.min(self.layer.timeout));
+        let timeout =
+            deadline::of(request.headers()).map_or(self.layer.timeout, |it| it.min(self.layer.timeout));
         request.extensions_mut().insert(caller);
-        let answer = span.in_scope(|| self.inner.call(request));
+        let answer = span.in_scope(|| self.inner.call(request.map(Body::new)));
         let answer = async move {
             match tokio::time::timeout(timeout, answer).await {
                 Ok(response) => response.map(|response| end.follow(response)),
@@ -144,12 +146,12 @@ impl End {
 
 impl HttpBody for Ending {
     type Data = Bytes;
-    type Error = Status;
+    type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         let _entered = this.end.span.enter();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));

@@ -156,14 +156,13 @@ where
         .add_service(health)
         .add_service(InterceptedService::new(reflection(&descriptors).build_v1()?, require_caller))
         .add_service(InterceptedService::new(reflection(&descriptors).build_v1alpha()?, require_caller));
-    let services = services.routes().into_axum_router().layer(
-        ServiceBuilder::new().layer(cors(options)).layer(GrpcWebLayer::new()).layer(rpc),
+    let services = services
+        .routes()
+        .into_axum_router()
+        .layer(ServiceBuilder::new().layer(cors(options)).layer(GrpcWebLayer::new()).layer(rpc));
+    let compression = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(
+        |_, _, _: &http::HeaderMap, extensions: &http::Extensions| extensions.get::<Compressible>().is_some(),
     );
-    let compression = CompressionLayer::new()
-        .quality(CompressionLevel::Fastest)
-        .compress_when(|_, _, _: &http::HeaderMap, extensions: &http::Extensions| {
-            extensions.get::<Compressible>().is_some()
-        });
     let core = core.clone();
     let site = Router::new()
         .fallback(move |request: Request<Body>| site::answer(core.clone(), request))

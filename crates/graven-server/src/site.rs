@@ -23,7 +23,9 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_LENGTH,
     CONTENT_TYPE, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use tonic::Status;
 
 use crate::access::{Ask, Denied, Peer, Permission, Presented};
 use crate::core::{Core, blocking};
@@ -51,9 +53,15 @@ pub(crate) struct Compressible;
 /// Answers a request.
 pub(crate) async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
-    let wanted = Wanted::of(request.uri().path());
+    let (request, _) = request.into_parts();
+    let kind = request.headers.get(CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+        // A call of a service that is not served here.
+        return Status::unimplemented("there is no such service here").into_http();
+    }
+    let wanted = Wanted::of(request.uri.path());
     let label = wanted.label();
-    let mut response = match *request.method() {
+    let mut response = match request.method {
         Method::GET | Method::HEAD | Method::OPTIONS => respond(&core, &request, wanted).await,
         _ => {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
@@ -62,7 +70,7 @@ pub(crate) async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<
         }
     };
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if request.method() == Method::HEAD {
+    if request.method == Method::HEAD {
         // As the body would be, without it.
         *response.body_mut() = Body::empty();
     }
@@ -113,7 +121,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-async fn respond(core: &Core, request: &Request<Body>, wanted: Wanted<'_>) -> Response<Body> {
+async fn respond(core: &Core, request: &Parts, wanted: Wanted<'_>) -> Response<Body> {
     let name = match wanted {
         Wanted::Alive => return alive(),
         Wanted::Ready => return ready(core),
@@ -129,7 +137,7 @@ async fn respond(core: &Core, request: &Request<Body>, wanted: Wanted<'_>) -> Re
     }
     let Some(log) = log else { return not_found() };
     let mut response = match wanted {
-        _ if request.method() == Method::OPTIONS => {
+        _ if request.method == Method::OPTIONS => {
             let mut preflight = text(StatusCode::NO_CONTENT, "");
             preflight.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
             preflight
@@ -143,9 +151,9 @@ async fn respond(core: &Core, request: &Request<Body>, wanted: Wanted<'_>) -> Re
     response
 }
 
-fn permit(core: &Core, request: &Request<Body>, log: &LogName) -> Result<(), Denied> {
-    let peer = request.extensions().get::<Arc<Peer>>().map(Arc::as_ref);
-    let caller = core.access.identify(&Presented { headers: request.headers(), peer })?;
+fn permit(core: &Core, request: &Parts, log: &LogName) -> Result<(), Denied> {
+    let peer = request.extensions.get::<Arc<Peer>>().map(Arc::as_ref);
+    let caller = core.access.identify(&Presented { headers: &request.headers, peer })?;
     core.access.permit(&caller, &Ask { log: Some(log), permission: Permission::Read })
 }
 
@@ -197,9 +205,7 @@ fn refused(denied: &Denied) -> Response<Body> {
     };
     let mut response = text(status, format!("{}\n", denied.refusal().message()));
     if status == StatusCode::UNAUTHORIZED {
-        response
-            .headers_mut()
-            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"graven\""));
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"graven\""));
     }
     response
 }

@@ -225,6 +225,11 @@ impl Keyring {
         Self(ArcSwap::from_pointee(credentials))
     }
 
+    /// Those in use.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.0.load_full()
+    }
+
     /// Puts others in their place: they count from the next call on.
     pub fn replace(&self, credentials: Credentials) {
         self.0.store(Arc::new(credentials));
@@ -244,7 +249,8 @@ fn bearer<'a>(presented: &Presented<'a>) -> Result<Option<&'a [u8]>, Denied> {
     let bytes = header.as_bytes();
     let (scheme, token) = bytes.split_at_checked("Bearer ".len()).ok_or(Denied::Invalid)?;
     let is_one = headers.next().is_none() && scheme.eq_ignore_ascii_case(b"bearer ");
-    let is_token = !token.is_empty() && token.len() <= MAX_TOKEN_BYTES && token.iter().all(u8::is_ascii_graphic);
+    let is_token =
+        !token.is_empty() && token.len() <= MAX_TOKEN_BYTES && token.iter().all(u8::is_ascii_graphic);
     if is_one && is_token { Ok(Some(token)) } else { Err(Denied::Invalid) }
 }
 
@@ -271,7 +277,10 @@ mod tests {
     use http::HeaderMap;
 
     fn file(token: &Token, extra: &str) -> String {
-        format!("[[token]]\nname = \"ci\"\nsha256 = \"{}\"\ngrants = [\"append:audit\"]\n{extra}", token.digest())
+        format!(
+            "[[token]]\nname = \"ci\"\nsha256 = \"{}\"\ngrants = [\"append:audit\"]\n{extra}",
+            token.digest()
+        )
     }
 
     fn with(authorization: &[&str], names: &[&str], credentials: &Credentials) -> Result<Caller, Denied> {
@@ -291,7 +300,9 @@ mod tests {
         let caller = with(&[&format!("Bearer {}", token.expose())], &[], &credentials).unwrap();
         assert_eq!(caller.name(), Some("ci"));
         let (audit, other) = (LogName::new("audit").unwrap(), LogName::new("other").unwrap());
-        let may = |permission, log| Keyring::new(credentials.clone()).permit(&caller, &Ask { log: Some(log), permission });
+        let may = |permission, log| {
+            Keyring::new(credentials.clone()).permit(&caller, &Ask { log: Some(log), permission })
+        };
         assert_eq!(may(Permission::Append, &audit), Ok(()));
         assert_eq!(
             may(Permission::Append, &other).unwrap_err().to_string(),
@@ -333,9 +344,11 @@ mod tests {
 
     #[test]
     fn a_certificate_is_known_by_its_names() {
-        let text = "[[client]]\nname = \"gateway\"\nsan = \"spiffe://example.com/gateway\"\ngrants = [\"read:*\"]";
+        let text =
+            "[[client]]\nname = \"gateway\"\nsan = \"spiffe://example.com/gateway\"\ngrants = [\"read:*\"]";
         let credentials = Credentials::parse(text).unwrap();
-        let caller = with(&[], &["gateway.example.com", "spiffe://example.com/gateway"], &credentials).unwrap();
+        let caller =
+            with(&[], &["gateway.example.com", "spiffe://example.com/gateway"], &credentials).unwrap();
         assert_eq!(caller.name(), Some("gateway"));
         assert!(with(&[], &["example.com"], &credentials).unwrap().name().is_none());
         // A token that is wrong is not made good by a certificate.

@@ -87,9 +87,9 @@ impl FromStr for Grant {
         let permission = Permission::ALL.into_iter().find(|it| it.word() == word).ok_or_else(form)?;
         let log = match log {
             "*" => None,
-            name => Some(
-                LogName::new(name).map_err(|error| GrantError::Log { grant: text.to_owned(), error })?,
-            ),
+            name => {
+                Some(LogName::new(name).map_err(|error| GrantError::Log { grant: text.to_owned(), error })?)
+            }
         };
         Ok(Self { permission, log })
     }
@@ -113,7 +113,11 @@ mod tests {
                         ("admin:other", Permission::Admin, Some(log)) => log.as_str() == "other",
                         _ => false,
                     };
-                    assert_eq!(grant.covers(&Ask { log, permission }), expected, "{text} {permission:?} {log:?}");
+                    assert_eq!(
+                        grant.covers(&Ask { log, permission }),
+                        expected,
+                        "{text} {permission:?} {log:?}"
+                    );
                 }
             }
         }
@@ -121,7 +125,8 @@ mod tests {
 
     #[test]
     fn what_is_no_grant_is_refused_by_name() {
-        for text in ["", "append", "write:audit", "Append:audit", "append:", "append:Audit", "append:*x", ":audit"]
+        for text in
+            ["", "append", "write:audit", "Append:audit", "append:", "append:Audit", "append:*x", ":audit"]
         {
             assert!(text.parse::<Grant>().unwrap_err().to_string().contains(text), "{text}");
         }

@@ -1,7 +1,6 @@
 //! Waiting until a checkpoint covers what was appended, but not for ever.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use graven_log::{Head, Log, Sequenced};
 use graven_proto::Refusal;
