@@ -80,7 +80,7 @@ systemd_unit() {
 
 # The unit's system call filter, against what a server does with a log from its making to its end.
 system_calls() {
-  systemd-analyze syscall-filter > "$scratch/sets"
+  systemd-analyze syscall-filter > "$scratch/sets" 2> /dev/null
   strace -f -qq -o "$scratch/calls" "$GRAVEN" init --data-dir "$scratch/traced" --origin example.com/audit > /dev/null 2>&1
   start_traced_server
   seq 2000 > "$scratch/lines"
@@ -89,11 +89,11 @@ system_calls() {
   kill "$(pgrep -P "${servers[-1]}")"
   wait "${servers[-1]}"
   unset 'servers[-1]'
-  python3 - "$scratch/sets" "$scratch"/calls* <<'PYTHON'
+  python3 - systemd/graven.service "$scratch/sets" "$scratch"/calls* <<'PYTHON'
 import re, sys
 
 sets, current = {}, None
-for line in open(sys.argv[1]):
+for line in open(sys.argv[2]):
     word = line.split("#")[0].strip()
     if word and not line.startswith(" "):
         current = sets.setdefault(word, set())
@@ -101,8 +101,13 @@ for line in open(sys.argv[1]):
         current.add(word)
 def calls(name):
     return set().union(*(calls(it) if it.startswith("@") else {it} for it in sets[name]))
-allowed = calls("@system-service") - calls("@privileged") - calls("@resources")
-seen = {m[1] for path in sys.argv[2:] for line in open(path) if (m := re.match(r"\d+ +(\w+)\(", line))}
+allowed = set()
+for line in open(sys.argv[1]):
+    if line.startswith("SystemCallFilter="):
+        names = line.strip().split("=", 1)[1]
+        named = set().union(*(calls(name) if name.startswith("@") else {name} for name in names.lstrip("~").split()))
+        allowed = allowed - named if names.startswith("~") else allowed | named
+seen = {m[1] for path in sys.argv[3:] for line in open(path) if (m := re.match(r"\d+ +(\w+)\(", line))}
 refused = seen - allowed
 print(f"{len(seen)} system calls seen, {len(refused)} of them refused by the unit: {sorted(refused)}")
 sys.exit(len(seen) < 30 or bool(refused))
