@@ -5,8 +5,8 @@
 #   deploy/check.sh          checks what the tools that are here can check
 #   deploy/check.sh --all    a check that is skipped counts as failed
 #
-# It needs apt's prometheus (promtool), shellcheck, systemd, buildah, strace, openssl and curl, and python3 with venv, where it
-# installs the rest. GRAVEN names a built binary, GRAVEN_STATIC one that is static; what needs them is skipped without.
+# It needs apt's prometheus (promtool), shellcheck, systemd, systemd-container, buildah, strace, openssl and curl, kubectl or
+# kustomize, and python3 with venv, where it installs the rest. GRAVEN names a built binary, GRAVEN_STATIC one that is static; what needs them is skipped without.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -54,7 +54,7 @@ install_python_tools() {
 }
 
 shell_scripts() {
-  shellcheck check.sh compose/prepare.sh container/check-static.sh ../.ci/run
+  shellcheck check.sh compose/prepare.sh container/check-static.sh systemd/trial.sh ../.ci/run
 }
 
 # A root of its own, where the unit's paths exist.
@@ -237,9 +237,14 @@ check_with promtool "Prometheus rules" rules
 check_with promtool "Grafana dashboard" dashboard
 if [[ -n ${GRAVEN-} ]]; then
   check_with strace "system calls" system_calls
+  if [[ $(id -u) == 0 ]]; then
+    check_with systemd-nspawn "the unit under systemd" systemd/trial.sh "$GRAVEN"
+  else
+    skip "the unit under systemd" "only root can start a container"
+  fi
   check_with curl "what compose is prepared with" prepared
 else
-  skip "system calls, what compose is prepared with" "GRAVEN names no binary"
+  skip "system calls, the unit under systemd, what compose is prepared with" "GRAVEN names no binary"
 fi
 if [[ -n ${GRAVEN_STATIC-} ]]; then
   check_with buildah "image" image
