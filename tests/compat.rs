@@ -22,7 +22,15 @@ mod directories;
 mod facts;
 #[path = "compat/golden.rs"]
 mod golden;
+#[allow(dead_code)] // Shared with the hostile tests.
+#[path = "hostile/house.rs"]
+mod house;
+#[allow(dead_code)]
+#[path = "hostile/http1.rs"]
+mod http1;
 #[path = "compat/interface.rs"]
 mod interface;
 #[path = "compat/make.rs"]
 mod make;
+#[path = "compat/operators.rs"]
+mod operators;

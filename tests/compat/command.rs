@@ -2,16 +2,10 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
@@ -173,36 +167,22 @@ fn exit_codes() -> Facts {
     facts
 }
 
-/// A server that may write no file beyond some hundred KiB: its next segment cannot be made.
+/// A server that may write no file beyond some hundred KiB, and is given more than that.
 fn poisoned() -> Ran {
     let bench = Bench::with_log();
-    let server = bench.serve();
-    bench.fill(&server, 1);
-    server.stop();
-    let limited = "trap '' XFSZ; ulimit -f 1000; exec \"$@\"";
-    let child = Command::new("sh")
-        .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_graven")])
-        .args("serve --data-dir data --dev --listen 127.0.0.1:0".split(' '))
+    bench.write("lines", format!("{}\n", "x".repeat(60_000)).repeat(20));
+    let mut server = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 1000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_graven")])
+        .args("serve --data-dir data --dev --listen 127.0.0.1:0 --ops-listen off".split(' '))
         .current_dir(bench.path("."))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let alarm = Pid::from_child(&child);
-    let over = Arc::new(AtomicBool::new(false));
-    let is_over = over.clone();
-    // One that serves on would never end.
-    let watching = thread::spawn(move || {
-        for _ in 0..2000 {
-            if is_over.load(Ordering::SeqCst) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        let _ = kill_process(alarm, Signal::KILL);
-    });
-    let ran = finish(child);
-    over.store(true, Ordering::SeqCst);
-    watching.join().unwrap();
-    ran
+    let mut ready = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let url = ready.trim().trim_start_matches("listening on ");
+    let appended = bench.run(&format!("append --lines --server {url} lines"));
+    assert_ne!(appended.code, Some(0), "it was all written: {appended}");
+    finish(server)
 }

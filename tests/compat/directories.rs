@@ -138,7 +138,7 @@ fn a_server_that_was_killed_recovers() {
         let appended = at("append --json --wait published entry").ok().object();
         assert_eq!(appended["index"], 300, "{name}");
         at("consistency --from 290 --to 301").ok();
-        assert_eq!(at("get --index 299").ok().stdout, entry(299));
+        assert_eq!(at("get --index 299").ok().stdout, entry(599));
         assert_eq!(at("audit --json").ok().object()["entries"], 301, "{name}");
         server.stop();
         let checked = bench.run("fsck --data-dir data --json").ok().object();

@@ -110,7 +110,7 @@ fn killed(folder: &Path, name: &str, file: &'static str, nth: u64) -> Value {
     let mut maker = Maker::begin(folder.join(name), Arc::new(fs));
     let audit = maker.engine.log("audit").unwrap();
     for n in 0..300 {
-        maker.append(&audit, vec![entry(n)], None).unwrap();
+        maker.append(&audit, vec![entry(300 + n)], None).unwrap();
         if n == 289 {
             maker.publish();
             maker.seal();
@@ -122,7 +122,7 @@ fn killed(folder: &Path, name: &str, file: &'static str, nth: u64) -> Value {
     if file == "signer" {
         assert!(!maker.engine.publish_step(&audit));
     } else {
-        maker.append(&audit, vec![entry(300)], None).unwrap_err();
+        maker.append(&audit, vec![entry(600)], None).unwrap_err();
     }
     assert_ne!(maker.engine.status(), graven_log::Status::Running);
     described
