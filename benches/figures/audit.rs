@@ -6,7 +6,7 @@ use graven_merkle::{Frontier, leaf_hash};
 use serde_json::Value;
 
 use crate::calls::random_bytes;
-use crate::peer::graven;
+use crate::peer::{graven, run};
 use crate::report::{Table, Target};
 use crate::world::{Big, World};
 use crate::{ENTRY_BYTES, WORKERS};
@@ -39,10 +39,9 @@ pub(crate) async fn audits(world: &World, table: &mut Table) {
 fn audit(big: &Big, source: &[&str]) -> f64 {
     let started = Instant::now();
     let mut command = graven(["audit", "--json", "--policy"]);
-    let ended = command.arg(big.data.policy()).args(source).output().expect("the audit runs");
+    command.arg(big.data.policy()).args(source).env("GRAVEN_TOKEN", big.data.token());
+    let report: Value = serde_json::from_str(&run(&mut command)).expect("it prints JSON");
     let seconds = started.elapsed().as_secs_f64();
-    assert!(ended.status.success(), "the audit failed: {}", String::from_utf8_lossy(&ended.stderr));
-    let report: Value = serde_json::from_slice(&ended.stdout).expect("the audit says what it found");
     let entries = report["entries"].as_f64().expect("it counts entries");
     assert!(entries >= big.entries as f64, "only {entries} entries were audited");
     entries / seconds

@@ -16,32 +16,39 @@ pub(crate) struct Peer {
     child: Child,
 }
 
-/// A data directory with one log.
+/// A data directory with one log, beside it the settings and the credentials of its server.
 pub(crate) struct Data {
     home: PathBuf,
+    token: String,
 }
 
 impl Data {
     /// Makes one, with settings for the engine, as TOML, beside the defaults.
     pub(crate) fn init(home: PathBuf, engine: &str) -> Self {
-        let data = Self { home };
-        std::fs::create_dir(&data.home).expect("the folder is new");
-        let settings = format!("listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\n[engine]\n{engine}\n");
-        std::fs::write(data.settings(), settings).expect("the settings can be written");
-        let mut init = graven(["init", "--origin", "bench.example/log", "--data-dir"]);
-        let made = init.arg(data.dir()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        assert!(made.is_ok_and(|status| status.success()), "graven init failed");
-        data
+        std::fs::create_dir(&home).expect("the folder is new");
+        let settings = format!(
+            "listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\n[access]\ncredentials = \"credentials.toml\"\n\n\
+             [ops]\nlisten = \"127.0.0.1:0\"\n\n[engine]\n{engine}\n"
+        );
+        std::fs::write(home.join("graven.toml"), settings).expect("the settings can be written");
+        run(graven(["init", "--origin", "bench.example/log", "--data-dir"]).arg(home.join("data")));
+        let mut token = graven(["token", "new", "--name", "bench"]);
+        token.args(["--grant", "append:*", "--grant", "read:*", "--grant", "admin:*", "--credentials"]);
+        let token = run(token.arg(home.join("credentials.toml")));
+        Self { home, token: token.trim().to_owned() }
     }
 
-    /// A server on it: the one place that says how it lets callers in.
+    /// A server on it, with everything on but TLS, which the baseline has not either.
     pub(crate) fn serve(&self) -> Peer {
-        let mut serve = graven(["serve", "--dev", "--log-level", "warn", "--config"]);
-        Peer::start(serve.arg(self.settings()).env("TOKIO_WORKER_THREADS", crate::WORKERS.to_string()), None)
+        let mut serve = graven(["serve", "--log-level", "error", "--config"]);
+        serve.arg(self.home.join("graven.toml")).env("TOKIO_WORKER_THREADS", crate::WORKERS.to_string());
+        let bearer = format!("Bearer {}", self.token).parse().expect("a token is plain text");
+        Peer::start(&mut serve, Some(bearer))
     }
 
-    fn settings(&self) -> PathBuf {
-        self.home.join("graven.toml")
+    /// What opens its server.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
     }
 
     pub(crate) fn dir(&self) -> PathBuf {
@@ -120,6 +127,14 @@ pub(crate) fn graven<const N: usize>(args: [impl AsRef<OsStr>; N]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graven"));
     command.args(args);
     command
+}
+
+/// Runs a command to its end and returns what it printed.
+pub(crate) fn run(command: &mut Command) -> String {
+    let ended = command.output().expect("the command starts");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{command:?} failed: {said}");
+    String::from_utf8(ended.stdout).expect("it prints text")
 }
 
 fn this_program() -> PathBuf {
