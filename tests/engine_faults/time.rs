@@ -64,15 +64,20 @@ fn a_frozen_log_stays_frozen_and_readable() {
 fn a_clock_that_leaps_stops_sequencing_until_it_is_right_again() {
     let (rig, engine, log) = Rig::with_log();
     let time_ns = append(&engine, &log, vec![entry(0)]).unwrap().time_ns;
+    publish(&engine, &log);
+    assert!(!engine.is_clock_suspect());
     let right = rig.clock.wall_ns();
     rig.clock.set_wall(right + 3600 * SECOND);
+    assert!(engine.is_clock_suspect());
     let leapt = Err(AppendError::Clock(ClockError::Leapt(3600)));
     assert_eq!(append(&engine, &log, vec![entry(1)]), leapt);
     assert!(log.entries(0..0, 1).is_ok(), "reads go on");
     rig.clock.set_wall(right - 3600 * SECOND);
     let lags = append(&engine, &log, vec![entry(1)]);
     assert!(matches!(lags, Err(AppendError::Clock(ClockError::Lags(_)))), "{lags:?}");
+    assert!(engine.is_clock_suspect());
     rig.clock.set_wall(right);
+    assert!(!engine.is_clock_suspect());
     let again = append(&engine, &log, vec![entry(1)]).unwrap();
     assert!(again.time_ns > time_ns);
     publish(&engine, &log);

@@ -47,6 +47,14 @@ impl LogClock {
 
     /// The next log time.
     pub fn tick(&mut self, wall_ns: u64, monotonic_ns: u64) -> Result<u64, ClockError> {
+        self.check(wall_ns, monotonic_ns)?;
+        self.seen = Some((wall_ns, monotonic_ns));
+        self.last_ns = wall_ns.max(self.last_ns.saturating_add(1));
+        Ok(self.last_ns)
+    }
+
+    /// Whether [`tick`](Self::tick) would give out a time.
+    pub fn check(&self, wall_ns: u64, monotonic_ns: u64) -> Result<(), ClockError> {
         if let Some((wall, monotonic)) = self.seen {
             let expected = wall.saturating_add(monotonic_ns.saturating_sub(monotonic));
             let leap = wall_ns.saturating_sub(expected);
@@ -58,9 +66,7 @@ impl LogClock {
         if lag > MAX_LAG_NS {
             return Err(ClockError::Lags(lag / 1_000_000_000));
         }
-        self.seen = Some((wall_ns, monotonic_ns));
-        self.last_ns = wall_ns.max(self.last_ns.saturating_add(1));
-        Ok(self.last_ns)
+        Ok(())
     }
 }
 

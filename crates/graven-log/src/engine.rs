@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use graven_store::fs::{Lock, Mode};
@@ -23,6 +23,7 @@ use crate::env::Env;
 use crate::error::{AppendError, CreateError, KeyError, OpenError};
 use crate::log::{Head, Log};
 use crate::meta::{Kind, LogName, Paths, ServerMeta, Visibility};
+use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::recover::{self, Opened};
 use crate::replay::Replayed;
@@ -63,7 +64,12 @@ pub struct Engine {
     poisoned: Arc<AtomicBool>,
     status: watch::Sender<Status>,
     signing_clock: Mutex<LogClock>,
+    log_clock: Arc<Mutex<LogClock>>,
+    /// Whether it was said that nothing is signed for want of a clock.
+    unsigned_told: AtomicBool,
+    free_bytes: AtomicU64,
     disk_full: AtomicBool,
+    metrics: Metrics,
     /// Told whenever sealing made room.
     pub(crate) drained: Notify,
     pub(crate) doorbells: drive::Doorbells,
@@ -73,6 +79,8 @@ pub struct Engine {
 
 impl Engine {
     /// Opens a data directory: checks it, rebuilds what is in memory, releases the last signed heads again.
+    ///
+    /// Commits, publications and sealing are measured for the recorder of [`metrics`](::metrics) that is installed now.
     pub fn open(env: Env, dir: &Path, config: Config) -> Result<Arc<Self>, OpenError> {
         let Opened { paths, server, logs, writer, lock } = recover::open(&env, dir, &config)?;
         let max_request_bytes = MAX_REQUEST_BYTES.min(writer.journal.max_body_bytes() / 2);
@@ -80,6 +88,8 @@ impl Engine {
             digester: KeyDigester::new(&server.secret),
             pool: Pool::new(config.max_pending_bytes),
             poisoned: writer.poisoned.clone(),
+            log_clock: writer.clock.clone(),
+            metrics: writer.metrics.clone(),
             env,
             config,
             paths,
@@ -89,6 +99,8 @@ impl Engine {
             writer: Mutex::new(writer),
             status: watch::Sender::new(Status::Running),
             signing_clock: Mutex::new(LogClock::after(0)),
+            unsigned_told: AtomicBool::new(false),
+            free_bytes: AtomicU64::new(0),
             disk_full: AtomicBool::new(false),
             drained: Notify::new(),
             doorbells: drive::Doorbells::default(),
@@ -125,6 +137,23 @@ impl Engine {
     /// Bytes that one request may bring.
     pub fn max_request_bytes(&self) -> usize {
         self.max_request_bytes
+    }
+
+    /// The settings that it was opened with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Free bytes on the disk, when it was last looked at: a moment ago.
+    pub fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the machine's clock cannot be believed, so that nothing is signed, or appended.
+    pub fn is_clock_suspect(&self) -> bool {
+        let (wall_ns, monotonic_ns) = (self.env.clock.wall_ns(), self.env.clock.monotonic_ns());
+        let is_suspect = |clock: &Mutex<LogClock>| clock.lock().check(wall_ns, monotonic_ns).is_err();
+        is_suspect(&self.signing_clock) || is_suspect(&self.log_clock)
     }
 
     /// The present status.
@@ -263,7 +292,9 @@ impl Engine {
         let chunks = log.tail.read().chunks_in(from..to);
         match signing.publish(&log.tree, &chunks, now_seconds) {
             Ok(head) if !self.is_poisoned() => {
-                let took_us = micros(started.elapsed());
+                let took = started.elapsed();
+                self.metrics.publish_seconds.record(took);
+                let took_us = micros(took);
                 tracing::debug!(log = %log.meta.name, size = to, entries = to - from, took_us, "publish");
                 log.head.send_replace(Arc::new(head));
                 true
@@ -277,12 +308,16 @@ impl Engine {
     }
 
     /// The time to sign at, unless the machine's clock cannot be believed: a head dated into the future would pass for
-    /// fresh until that time has come.
+    /// fresh until that time has come. What changes is said once.
     fn signing_seconds(&self) -> Option<u64> {
         let tick = self.signing_clock.lock().tick(self.env.clock.wall_ns(), self.env.clock.monotonic_ns());
-        tick.inspect_err(|error| tracing::error!(%error, "nothing is signed"))
-            .ok()
-            .map(|ns| ns / 1_000_000_000)
+        if self.unsigned_told.swap(tick.is_err(), Ordering::Relaxed) != tick.is_err() {
+            match &tick {
+                Err(error) => tracing::error!(%error, "nothing is signed"),
+                Ok(_) => tracing::info!("the clock is believed again: signing goes on"),
+            }
+        }
+        tick.ok().map(|ns| ns / 1_000_000_000)
     }
 
     /// Seals a round of published entries of a log. `true`: there may be more to seal.
@@ -305,7 +340,9 @@ impl Engine {
             return false;
         }
         self.drained.notify_waiters();
-        let took_us = micros(started.elapsed());
+        let took = started.elapsed();
+        self.metrics.seal_seconds.record(took);
+        let took_us = micros(took);
         tracing::debug!(log = %log.meta.name, sealed, entries = sealed - before, took_us, "seal");
         true
     }
@@ -334,7 +371,7 @@ impl Engine {
         if self.is_poisoned() {
             return;
         }
-        let free = self.env.fs.free_bytes(self.paths.root()).unwrap_or(u64::MAX);
+        let free = self.look_at_disk().unwrap_or(u64::MAX);
         let segments = self.writer().journal.segments();
         let mut is_full = free < self.config.reserve_bytes;
         if !is_full && !segments.is_ready() {
@@ -360,11 +397,17 @@ impl Engine {
     /// Whether `bytes` may be written without filling the disk. Where not, appends are refused from now on, and what
     /// was to be written waits: running into the end of the disk would poison the server.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        let has_room = self.env.fs.free_bytes(self.paths.root()).is_ok_and(|free| free >= bytes);
+        let has_room = self.look_at_disk().is_ok_and(|free| free >= bytes);
         if !has_room {
             self.disk_full.store(true, Ordering::Relaxed);
         }
         has_room
+    }
+
+    fn look_at_disk(&self) -> io::Result<u64> {
+        let free = self.env.fs.free_bytes(self.paths.root())?;
+        self.free_bytes.store(free, Ordering::Relaxed);
+        Ok(free)
     }
 
     /// No more acknowledgements, no more signatures: the process is to end, and to recover from disk.

@@ -96,6 +96,12 @@ impl Log {
         self.sealed.load(Ordering::Acquire)
     }
 
+    /// Bytes of entries that are durable and not sealed yet. Appends are refused beyond
+    /// [`max_unsealed_bytes`](crate::Config::max_unsealed_bytes).
+    pub fn unsealed_bytes(&self) -> u64 {
+        self.tail.read().bytes() as u64
+    }
+
     /// Whether it takes no more entries.
     pub fn is_frozen(&self) -> bool {
         self.frozen.load(Ordering::Acquire)
@@ -128,7 +134,7 @@ impl Log {
             let tile = TileId::new(0, number).ok_or_else(|| damaged("no such tile"))?;
             let width = u16::try_from(end - first).unwrap_or(TILE_WIDTH).min(TILE_WIDTH);
             let skip = usize::try_from(at - first).map_err(|_| damaged("index"))?;
-            found.extend(self.leaf_row(tile, width)?.into_iter().skip(skip));
+            found.extend(self.tile_row(tile, width)?.into_iter().skip(skip));
             at = first + u64::from(width);
         }
         Ok(found)
@@ -222,8 +228,8 @@ impl Log {
         Ok(bundle.entries().skip(skip).take(take).map(|entry| bytes.slice_ref(entry)).collect())
     }
 
-    /// The first `width` leaf hashes of a tile: from memory, or else it has been sealed before it went from there.
-    fn leaf_row(&self, tile: TileId, width: u16) -> Result<Vec<Hash>, ReadError> {
+    /// The first `width` hashes of a tile: from memory, or else it has been sealed before it went from there.
+    pub(crate) fn tile_row(&self, tile: TileId, width: u16) -> Result<Vec<Hash>, ReadError> {
         if let Some(row) = self.tree.hot_range(tile, width) {
             return Ok(row);
         }
@@ -283,7 +289,7 @@ impl Log {
     }
 }
 
-fn damaged(what: &str) -> ReadError {
+pub(crate) fn damaged(what: &str) -> ReadError {
     ReadError::Damaged(what.to_owned())
 }
 

@@ -25,6 +25,7 @@ use crate::env::Env;
 use crate::error::OpenError;
 use crate::log::Log;
 use crate::meta::{Kind, LOG_FORMAT, LogMeta, LogName, MAX_MANIFEST_BYTES, Paths, SERVER_FORMAT, ServerMeta};
+use crate::metrics::Metrics;
 use crate::replay::{Replay, Replayed};
 use crate::sequencer::{Identity, Sequencer};
 use crate::signing::{self, SignError, Signing};
@@ -120,10 +121,11 @@ pub(crate) fn open(env: &Env, dir: &Path, config: &Config) -> Result<Opened, Ope
         return Err(OpenError::Damaged { log, what });
     }
     let journalled_floor_ns = replay.window.floor_ns();
-    let clock = LogClock::after(replay.last_time_ns);
+    let clock = Arc::new(Mutex::new(LogClock::after(replay.last_time_ns)));
     let (env, window) = (env.clone(), replay.window);
     let poisoned = Arc::new(AtomicBool::new(false));
-    let mut writer = Writer { env, journal, clock, window, lanes, journalled_floor_ns, poisoned };
+    let metrics = Metrics::register();
+    let mut writer = Writer { env, journal, clock, window, lanes, journalled_floor_ns, poisoned, metrics };
     if !writer.journal.is_empty() {
         // What was read may never have reached the disk (a failed sync leaves it in the page cache): entries and keys
         // that no later record vouches for are written again, elsewhere, before anything is built on them.
@@ -161,7 +163,7 @@ fn rewrite_keys(
         rows.iter().for_each(|row| record.key(*row));
     }
     writer.make_room(record.body_len())?;
-    let (time_ns, segment) = (writer.clock.last_ns(), writer.journal.active_segment());
+    let (time_ns, segment) = (writer.last_ns(), writer.journal.active_segment());
     writer.journal.append(record, time_ns)?;
     for (_, first_index, rows) in keys {
         for row in rows {

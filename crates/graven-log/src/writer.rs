@@ -14,12 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use graven_merkle::{Frontier, Hash, LeafIndex, NodeId};
 use graven_store::journal::{Journal, LogId, RecordBuilder, Section, Stored};
 use graven_store::planted;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::clock::{LogClock, micros};
 use crate::env::Env;
 use crate::error::AppendError;
 use crate::log::Log;
+use crate::metrics::Metrics;
 use crate::pool::{Job, Sequenced};
 use crate::sequencer::{Leaf, Sequencer};
 use crate::tail::Chunk;
@@ -43,13 +45,15 @@ pub(crate) struct Lane {
 pub(crate) struct Writer {
     pub(crate) env: Env,
     pub(crate) journal: Journal,
-    pub(crate) clock: LogClock,
+    /// Shared with whoever asks whether it can be believed.
+    pub(crate) clock: Arc<Mutex<LogClock>>,
     pub(crate) window: Window,
     pub(crate) lanes: BTreeMap<LogId, Lane>,
     /// The floor of the window as journalled.
     pub(crate) journalled_floor_ns: u64,
     /// Set once storage has failed, by whoever found out.
     pub(crate) poisoned: Arc<AtomicBool>,
+    pub(crate) metrics: Metrics,
 }
 
 /// A commit in the making.
@@ -75,7 +79,8 @@ impl Writer {
             return Ok(());
         }
         self.make_room(wanted)?;
-        let time_ns = match self.clock.tick(self.env.clock.wall_ns(), self.env.clock.monotonic_ns()) {
+        let ticked = self.clock.lock().tick(self.env.clock.wall_ns(), self.env.clock.monotonic_ns());
+        let time_ns = match ticked {
             Ok(time_ns) => time_ns,
             Err(error) => {
                 refuse(jobs, &error.into());
@@ -109,6 +114,7 @@ impl Writer {
             return Ok(());
         }
         let body_bytes = record.body_len();
+        let entries = leaves.iter().map(|(_, leaves)| leaves.len()).sum();
         let framed = started.elapsed();
         let stored = self.journal.append(record, time_ns)?;
         let synced = started.elapsed();
@@ -119,6 +125,7 @@ impl Writer {
         self.fix_sizes(&leaves);
         acknowledge(replies);
         self.integrate(&stored, leaves);
+        self.metrics.committed(count, entries, body_bytes, synced - framed);
         tracing::debug!(
             requests = count,
             body_bytes,
@@ -181,6 +188,11 @@ impl Writer {
         Ok(Sequenced { first, count, time_ns, duplicate: false })
     }
 
+    /// The log time of the newest entry.
+    pub(crate) fn last_ns(&self) -> u64 {
+        self.clock.lock().last_ns()
+    }
+
     /// Whoever is told of an index finds the log that long, though the tree comes after.
     fn fix_sizes(&self, leaves: &[(LogId, Vec<Hash>)]) {
         for (id, leaves) in leaves {
@@ -213,7 +225,7 @@ impl Writer {
         let mut record = RecordBuilder::default();
         record.section(&Section::Sealed { log: log.meta.id, sealed });
         self.make_room(record.body_len())?;
-        self.journal.append(record, self.clock.last_ns())?;
+        self.journal.append(record, self.last_ns())?;
         log.sealed.store(sealed, Ordering::Release);
         log.tail.write().drop_before(sealed);
         log.tree.drop_sealed(sealed);
@@ -263,7 +275,7 @@ impl Writer {
                 sealed: lane.log.sealed_size(),
             });
         }
-        self.journal.append(record, self.clock.last_ns())?;
+        self.journal.append(record, self.last_ns())?;
         self.journalled_floor_ns = self.window.floor_ns();
         Ok(())
     }
@@ -285,7 +297,7 @@ impl Writer {
             {
                 chunk.carry_into(&mut record, log.meta.id);
             }
-            let stored = self.journal.append(record, self.clock.last_ns())?;
+            let stored = self.journal.append(record, self.last_ns())?;
             Chunk::of(&stored, log.meta.id).for_each(|chunk| tail.push(chunk));
         }
         Ok(())
@@ -296,7 +308,7 @@ impl Writer {
         let active = self.journal.active_segment();
         let tails = self.lanes.values().filter_map(|lane| lane.log.tail.read().oldest_segment());
         let needed = tails.min().unwrap_or(active);
-        let keys = self.window.expire(self.clock.last_ns(), active).unwrap_or(active);
+        let keys = self.window.expire(self.last_ns(), active).unwrap_or(active);
         let oldest = needed.min(keys).min(active);
         if oldest <= self.journal.oldest_segment() {
             return Ok(());
@@ -308,7 +320,7 @@ impl Writer {
             if record.body_len() > self.journal.room() {
                 return Ok(());
             }
-            self.journal.append(record, self.clock.last_ns())?;
+            self.journal.append(record, self.last_ns())?;
             self.journalled_floor_ns = self.window.floor_ns();
         }
         self.journal.release_before(oldest);

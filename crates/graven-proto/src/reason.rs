@@ -46,6 +46,8 @@ impl ErrorReason {
             Self::WaitTimedOut => Code::DeadlineExceeded,
             Self::StoredDataDamaged => Code::DataLoss,
             Self::LogKindUnsupported => Code::Unimplemented,
+            Self::CredentialsMissing | Self::CredentialsInvalid => Code::Unauthenticated,
+            Self::PermissionMissing => Code::PermissionDenied,
         }
     }
 }

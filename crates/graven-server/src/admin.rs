@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use crate::access::Permission;
 use crate::core::{Core, blocking, log_name};
 use crate::message::log_info;
-use crate::{refusal, trace};
+use crate::{refusal, rpc};
 
 /// The service.
 pub(crate) struct AdminApi {
@@ -32,7 +32,7 @@ impl AdminService for AdminApi {
         request: Request<v1::CreateLogRequest>,
     ) -> Result<Response<v1::CreateLogResponse>, Status> {
         let name = log_name(&request.get_ref().name, "name")?;
-        trace::note_log(&name);
+        rpc::note_log(&name);
         self.core.authorize(&request, Some(&name), Permission::Admin)?;
         let kind = kind(request.get_ref().kind)?;
         let visibility = visibility(request.get_ref().visibility)?;

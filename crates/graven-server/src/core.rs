@@ -9,10 +9,10 @@ use graven_proto::v1::ErrorReason;
 use tokio::sync::watch;
 use tonic::{Request, Status};
 
-use crate::access::{Access, Ask, Permission};
+use crate::access::{Access, Ask, Caller, Permission};
 use crate::lookup::LeafLookup;
 use crate::options::ServerOptions;
-use crate::trace;
+use crate::rpc;
 
 /// What the services of one server share.
 pub(crate) struct Core {
@@ -21,7 +21,8 @@ pub(crate) struct Core {
     pub(crate) idempotency_window: Duration,
     /// Turns true once the server is to stop: streams that would never end by themselves end then.
     pub(crate) draining: watch::Receiver<bool>,
-    access: Arc<dyn Access>,
+    pub(crate) access: Arc<dyn Access>,
+    pub(crate) max_connections: usize,
 }
 
 impl Core {
@@ -32,6 +33,7 @@ impl Core {
             idempotency_window: options.idempotency_window,
             draining,
             access: options.access.clone(),
+            max_connections: options.max_connections,
         }
     }
 
@@ -53,7 +55,7 @@ impl Core {
         name: &LogName,
         permission: Permission,
     ) -> Result<Arc<Log>, Status> {
-        trace::note_log(name);
+        rpc::note_log(name);
         self.authorize(request, Some(name), permission)?;
         self.engine.log(name.as_str()).ok_or_else(|| {
             Refusal::new(ErrorReason::LogNotFound, format!("no log `{name}`: ListLogs lists those there are"))
@@ -69,8 +71,11 @@ impl Core {
         log: Option<&LogName>,
         permission: Permission,
     ) -> Result<(), Status> {
-        let (metadata, extensions) = (request.metadata(), request.extensions());
-        self.access.check(&Ask { log, permission, metadata, extensions })
+        let asked = Ask { log, permission };
+        let caller = request.extensions().get::<Caller>();
+        // Nobody looked who it is: then it is nobody.
+        let permitted = self.access.permit(caller.unwrap_or(&Caller::anonymous()), &asked);
+        permitted.map_err(|denied| denied.refusal().into())
     }
 
     fn only_log(&self) -> Result<LogName, Refusal> {

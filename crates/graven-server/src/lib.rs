@@ -32,15 +32,25 @@
 mod access;
 mod admin;
 mod core;
+mod deadline;
 mod log;
 mod lookup;
 mod message;
+mod meter;
+mod net;
+mod ops;
 mod options;
 mod refusal;
+mod rpc;
 mod serve;
-mod trace;
+mod site;
 
-pub use access::{Access, Ask, Open, Permission};
+pub use access::{
+    Access, Ask, Caller, Credentials, CredentialsError, Denied, Grant, GrantError, Keyring, MAX_TOKEN_BYTES,
+    Open, Peer, Permission, Presented, Token,
+};
 pub use lookup::{LeafLookup, LookupError, Sought};
+pub use net::{ClientAuth, Tls, TlsError};
+pub use ops::Ops;
 pub use options::{MAX_STREAMS, PUBLISH_WAIT_MAX, ServerOptions};
 pub use serve::{ServeError, Server};

@@ -23,4 +23,7 @@ pub trait LeafLookup: Send + Sync + 'static {
     /// # Errors
     /// The index cannot be read.
     fn find(&self, log: &str, leaf: &Hash) -> Result<Sought, LookupError>;
+
+    /// Up to which size the index knows the entries of `log`; `None` where it does not know the log.
+    fn covered(&self, log: &str) -> Option<TreeSize>;
 }

@@ -5,23 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graven_log::WindowLimits;
+use http::HeaderValue;
 
 use crate::access::{Access, Open};
 use crate::lookup::LeafLookup;
+use crate::net::{Limits, Tls};
 
 /// Calls that one connection may have under way. Each costs a task and its buffers.
 pub const MAX_STREAMS: u32 = 1024;
 /// The longest wait for a checkpoint: two heartbeats of a healthy log are shorter by far than what this allows for.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// The headers of one call. Ours need some hundred bytes, a bearer token a few thousand.
-pub(crate) const MAX_HEADER_BYTES: u32 = 16 << 10;
-/// What may be on its way to us on one stream, and on one connection: enough for a full append window.
-pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
-/// See [`STREAM_WINDOW`].
-pub(crate) const CONNECTION_WINDOW: u32 = 8 << 20;
-/// Frames as large as a group of entries: fewer of them, fewer wake-ups.
-pub(crate) const FRAME_BYTES: u32 = 256 << 10;
 
 /// Settings of a [`Server`](crate::Server).
 #[derive(Clone)]
@@ -30,8 +23,21 @@ pub struct ServerOptions {
     pub access: Arc<dyn Access>,
     /// Finds entries by leaf hash. Without it such calls are answered as if the index had not begun.
     pub lookup: Option<Arc<dyn LeafLookup>>,
+    /// Encrypts what goes over the wire. Without it, serve on the loopback interface only.
+    pub tls: Option<Tls>,
+    /// Origins whose pages may call over gRPC-Web, such as `https://explorer.example.com`. Pages of this server's own
+    /// origin always may.
+    pub web_origins: Vec<HeaderValue>,
     /// For how long the engine remembers idempotency keys: told to callers whose key is older.
     pub idempotency_window: Duration,
+    /// Connections at a time, those that are shaking hands included; further ones are closed at once.
+    pub max_connections: usize,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long a new connection may take until the head of its first request is there.
+    pub first_request_timeout: Duration,
+    /// A connection without a call under way for this long is ended.
+    pub idle_timeout: Duration,
     /// How long a call may take until its answer begins.
     pub request_timeout: Duration,
     /// A silent connection is asked this often whether it still lives.
@@ -49,7 +55,13 @@ impl Default for ServerOptions {
         Self {
             access: Arc::new(Open),
             lookup: None,
+            tls: None,
+            web_origins: Vec::new(),
             idempotency_window: WindowLimits::default().max_age,
+            max_connections: 1024,
+            handshake_timeout: Duration::from_secs(10),
+            first_request_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(600),
             request_timeout: Duration::from_secs(60),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
@@ -61,6 +73,34 @@ impl Default for ServerOptions {
 
 impl fmt::Debug for ServerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerOptions").finish_non_exhaustive()
+        f.debug_struct("ServerOptions")
+            .field("tls", &self.tls.is_some())
+            .field("web_origins", &self.web_origins)
+            .field("idempotency_window", &self.idempotency_window)
+            .field("max_connections", &self.max_connections)
+            .field("handshake_timeout", &self.handshake_timeout)
+            .field("first_request_timeout", &self.first_request_timeout)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("request_timeout", &self.request_timeout)
+            .field("keepalive_interval", &self.keepalive_interval)
+            .field("keepalive_timeout", &self.keepalive_timeout)
+            .field("max_connection_age", &self.max_connection_age)
+            .field("drain_timeout", &self.drain_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerOptions {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            max_connections: self.max_connections,
+            max_streams: MAX_STREAMS,
+            handshake_timeout: self.handshake_timeout,
+            first_request_timeout: self.first_request_timeout,
+            idle_timeout: self.idle_timeout,
+            max_age: self.max_connection_age,
+            keepalive_interval: self.keepalive_interval,
+            keepalive_timeout: self.keepalive_timeout,
+        }
     }
 }

@@ -1,52 +1,65 @@
-//! Listening, and stopping well.
+//! What is served on which port, and stopping well.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
 use graven_log::{Engine, Status as EngineStatus};
 use graven_proto::limits::MAX_MESSAGE_BYTES;
 use graven_proto::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE};
 use graven_proto::v1::log_service_server::{LogServiceServer, SERVICE_NAME as LOG_SERVICE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, Method, Request};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::Status;
+use tonic::codec::CompressionEncoding;
+use tonic::service::interceptor::InterceptedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tower::layer::util::{Identity, Stack};
+use tonic_web::GrpcWebLayer;
+use tower::ServiceBuilder;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
+use tower_http::cors::CorsLayer;
 
+use crate::access::{Caller, Denied};
 use crate::admin::AdminApi;
 use crate::core::Core;
 use crate::log::LogApi;
-use crate::options::{
-    CONNECTION_WINDOW, FRAME_BYTES, MAX_HEADER_BYTES, MAX_STREAMS, STREAM_WINDOW, ServerOptions,
-};
-use crate::trace::TraceLayer;
+use crate::meter::Meters;
+use crate::net::Port;
+use crate::ops::{self, Ops};
+use crate::options::ServerOptions;
+use crate::rpc::RpcLayer;
+use crate::site::{self, Compressible};
 
-/// How often a connection that was reset without a close is looked for.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// The gRPC server over an engine.
+/// The server over an engine.
 pub struct Server {
     engine: Arc<Engine>,
     options: ServerOptions,
+    ops: Option<Ops>,
 }
 
-/// The server did not come up, or its socket failed.
+/// The server did not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The definitions that reflection gives out.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The transport.
-    #[error("the server's transport failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
 }
 
 impl Server {
     /// A server for a started engine.
     pub fn new(engine: Arc<Engine>, options: ServerOptions) -> Self {
-        Self { engine, options }
+        Self { engine, options, ops: None }
+    }
+
+    /// Serves metrics and probes on a port of their own as well.
+    #[must_use]
+    pub fn with_ops(mut self, ops: Ops) -> Self {
+        self.ops = Some(ops);
+        self
     }
 
     /// Serves until `shutdown` is over or the engine stops taking entries, then lets calls finish for
@@ -59,83 +72,128 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
+        let Self { engine, options, ops } = self;
         let (drain, draining) = watch::channel(false);
-        let core = Arc::new(Core::new(self.engine.clone(), &self.options, draining.clone()));
+        let core = Arc::new(Core::new(engine.clone(), &options, draining.clone()));
         let (health, health_service) = tonic_health::server::health_reporter();
-        let router = builder(&self.options)
-            .add_service(health_service)
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
-            .add_service(
-                LogServiceServer::new(LogApi::new(core.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES),
-            )
-            .add_service(
-                AdminServiceServer::new(AdminApi::new(core)).max_decoding_message_size(MAX_MESSAGE_BYTES),
-            );
+        let limits = Arc::new(options.limits());
+        let main = Port {
+            listener,
+            tls: options.tls.clone(),
+            router: router(&core, &options, health_service)?,
+            limits: limits.clone(),
+        };
+        let drained = |mut draining: watch::Receiver<bool>| async move {
+            let _ = draining.wait_for(|draining| *draining).await;
+        };
         report(&health, ServingStatus::Serving).await;
-        let until = self.until_drain(shutdown, &health, drain);
-        serve_and_drain(router, listener, until, draining, self.options.drain_timeout).await
-    }
-
-    /// Waits for a reason to stop, and tells everybody.
-    async fn until_drain(
-        &self,
-        shutdown: impl Future<Output = ()>,
-        health: &HealthReporter,
-        drain: watch::Sender<bool>,
-    ) {
-        let mut status = self.engine.watch_status();
-        tokio::select! {
-            () = shutdown => tracing::info!("shutting down: calls are finished, new ones refused"),
-            ended = status.wait_for(|status| *status != EngineStatus::Running) => {
-                let status = ended.map(|status| status.clone());
-                tracing::error!(?status, "the engine takes no more entries: shutting down");
-            }
-        }
-        report(health, ServingStatus::NotServing).await;
-        drain.send_replace(true);
+        let main = main.serve(drained(draining.clone()), options.drain_timeout);
+        let ops = async {
+            let Some(Ops { listener, render }) = ops else { return };
+            let tls = options.tls.clone().filter(|_| !is_loopback(&listener));
+            let port = Port { listener, tls, router: ops::router(core.clone(), render), limits };
+            port.serve(drained(draining.clone()), options.drain_timeout).await;
+        };
+        tokio::join!(main, ops, until_drain(&engine, shutdown, &health, drain));
+        Ok(())
     }
 }
 
-/// Serves until `until` is over, and then as long as calls go on, but not for ever: an idle connection can keep the
-/// transport waiting for an hour (hyper#4170).
-async fn serve_and_drain(
-    router: Router<Stack<TraceLayer, Identity>>,
-    listener: TcpListener,
-    until: impl Future<Output = ()>,
-    mut draining: watch::Receiver<bool>,
-    drain_timeout: Duration,
-) -> Result<(), ServeError> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(TCP_KEEPALIVE));
-    let too_long = async {
-        let _ = draining.wait_for(|draining| *draining).await;
-        tokio::time::sleep(drain_timeout).await;
-    };
+/// Waits for a reason to stop, and tells everybody.
+async fn until_drain(
+    engine: &Engine,
+    shutdown: impl Future<Output = ()>,
+    health: &HealthReporter,
+    drain: watch::Sender<bool>,
+) {
+    let mut status = engine.watch_status();
     tokio::select! {
-        served = router.serve_with_incoming_shutdown(incoming, until) => served?,
-        () = too_long => tracing::warn!("some calls have not ended in time: they are cut off"),
+        () = shutdown => tracing::info!("shutting down: calls are finished, new ones refused"),
+        ended = status.wait_for(|status| *status != EngineStatus::Running) => {
+            let status = ended.map(|status| status.clone());
+            tracing::error!(?status, "the engine takes no more entries: shutting down");
+        }
     }
-    Ok(())
+    report(health, ServingStatus::NotServing).await;
+    drain.send_replace(true);
 }
 
-fn builder(options: &ServerOptions) -> tonic::transport::Server<Stack<TraceLayer, Identity>> {
-    tonic::transport::Server::builder()
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_BYTES)
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .http2_keepalive_interval(Some(options.keepalive_interval))
-        .http2_keepalive_timeout(Some(options.keepalive_timeout))
-        .max_connection_age(options.max_connection_age)
-        .timeout(options.request_timeout)
-        .layer(TraceLayer)
+/// Everything on the main port: the services, and beside them the logs as files.
+fn router<H>(core: &Arc<Core>, options: &ServerOptions, health: H) -> Result<Router, ServeError>
+where
+    H: tower::Service<
+            Request<tonic::body::Body>,
+            Response = http::Response<tonic::body::Body>,
+            Error = std::convert::Infallible,
+        > + tonic::server::NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    H::Future: Send + 'static,
+{
+    let log = LogServiceServer::new(LogApi::new(core.clone()))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip);
+    let admin = AdminServiceServer::new(AdminApi::new(core.clone()))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip);
+    let descriptors = [graven_proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
+    let rpc = RpcLayer {
+        access: options.access.clone(),
+        meters: Arc::new(Meters::of(&[
+            descriptors[0],
+            descriptors[1],
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ])),
+        timeout: options.request_timeout,
+    };
+    let mut services = tonic::service::Routes::builder();
+    services
+        .add_service(log)
+        .add_service(admin)
+        .add_service(health)
+        .add_service(InterceptedService::new(reflection(&descriptors).build_v1()?, require_caller))
+        .add_service(InterceptedService::new(reflection(&descriptors).build_v1alpha()?, require_caller));
+    let services = services
+        .routes()
+        .into_axum_router()
+        .layer(ServiceBuilder::new().layer(cors(options)).layer(GrpcWebLayer::new()).layer(rpc));
+    let compression = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(
+        |_, _, _: &http::HeaderMap, extensions: &http::Extensions| extensions.get::<Compressible>().is_some(),
+    );
+    let core = core.clone();
+    let site = Router::new()
+        .fallback(move |request: Request<Body>| site::answer(core.clone(), request))
+        .layer(compression);
+    Ok(services.fallback_service(site))
 }
 
-fn reflection() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(graven_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+/// Which pages of other origins may call.
+fn cors(options: &ServerOptions) -> CorsLayer {
+    let grpc = ["grpc-status", "grpc-message", "grpc-status-details-bin"].map(HeaderName::from_static);
+    let sent = ["x-grpc-web", "x-user-agent", "grpc-timeout"].map(HeaderName::from_static);
+    CorsLayer::new()
+        .allow_origin(options.web_origins.clone())
+        .allow_methods([Method::POST])
+        .allow_headers([&sent[..], &[CONTENT_TYPE, AUTHORIZATION]].concat())
+        .expose_headers(grpc)
+}
+
+fn reflection(descriptors: &[&'static [u8]]) -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure();
+    descriptors.iter().fold(builder, |builder, set| builder.register_encoded_file_descriptor_set(set))
+}
+
+/// What can be called here is told to those who may call something.
+fn require_caller(request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
+    let is_known = request.extensions().get::<Caller>().is_some_and(|caller| caller.name().is_some());
+    if is_known { Ok(request) } else { Err(Denied::Missing.refusal().into()) }
+}
+
+fn is_loopback(listener: &TcpListener) -> bool {
+    listener.local_addr().is_ok_and(|address| address.ip().is_loopback())
 }
 
 async fn report(health: &HealthReporter, status: ServingStatus) {

@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    append::AppendArgs, audit::AuditArgs, consistency::ConsistencyArgs, demo::DemoArgs, exit, fsck::FsckArgs,
-    get::GetArgs, head::HeadArgs, init::InitArgs, keys::KeysArgs, logs::LogArgs, prove::ProveArgs,
-    serve::ServeArgs, verify::VerifyArgs, watch::WatchArgs,
+    append::AppendArgs, audit::AuditArgs, config::ConfigArgs, consistency::ConsistencyArgs, demo::DemoArgs,
+    exit, fsck::FsckArgs, get::GetArgs, head::HeadArgs, init::InitArgs, keys::KeysArgs, logs::LogArgs,
+    prove::ProveArgs, serve::ServeArgs, token::TokenArgs, verify::VerifyArgs, watch::WatchArgs,
 };
 
 const ABOUT: &str = "\
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     Fsck(FsckArgs),
     Keys(KeysArgs),
+    Token(TokenArgs),
+    Config(ConfigArgs),
     Log(LogArgs),
 }
 

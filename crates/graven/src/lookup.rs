@@ -42,4 +42,9 @@ impl LeafLookup for Lookup {
             Err(FindError::Log(error)) => Err(LookupError(error.to_string())),
         }
     }
+
+    fn covered(&self, log: &str) -> Option<TreeSize> {
+        let log = self.engine.log(log)?;
+        TreeSize::new(self.follower.position(&log))
+    }
 }

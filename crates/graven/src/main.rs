@@ -3,6 +3,7 @@
 mod append;
 mod audit;
 mod cli;
+mod config;
 mod consistency;
 mod credentials;
 mod demo;
@@ -22,6 +23,7 @@ mod remote;
 mod serve;
 mod settings;
 mod telemetry;
+mod token;
 mod trust;
 mod verify;
 mod watch;
@@ -68,6 +70,8 @@ async fn run(command: Command) -> Outcome {
         Command::Audit(args) => audit::run(args).await,
         Command::Fsck(args) => fsck::run(&args),
         Command::Keys(args) => keys::run(&args),
+        Command::Token(args) => token::run(&args),
+        Command::Config(args) => config::run(args),
         Command::Log(args) => logs::run(args).await,
     }
 }

@@ -1,8 +1,36 @@
-//! The server's settings file: TOML, every key optional, unknown keys refused.
+//! The server's settings file: TOML, every key optional, unknown keys refused. Paths in it are relative to the file.
 //!
 //! ```toml
 //! listen = "127.0.0.1:4740"
 //! data_dir = "data"
+//!
+//! [tls]                            # TLS 1.3; needed as soon as `listen` is not loopback
+//! cert = "server.pem"              # certificate chain, PEM
+//! key = "server.key"               # PKCS#8, PEM; nobody else may read it
+//! client_ca = "clients.pem"        # client certificates are verified by it; without it none are asked for
+//! client_auth = "optional"         # or "required": no connection without a client certificate
+//!
+//! [access]
+//! credentials = "credentials.toml" # who may do what
+//!
+//! [ops]
+//! listen = "127.0.0.1:4741"        # metrics and probes; "off" for none
+//!
+//! [limits]
+//! max_connections = 1024
+//! handshake_s = 10                 # for TLS
+//! first_request_s = 30             # from then to the head of the first request
+//! idle_s = 600                     # without a call under way
+//! connection_age_s = 3600          # after this a connection takes no new calls
+//! request_s = 60                   # until an answer begins
+//! drain_s = 10                     # for calls that go on when the server stops
+//!
+//! [web]
+//! origins = []                     # other origins whose pages may call over gRPC-Web
+//!
+//! [traces]
+//! otlp_endpoint = "http://127.0.0.1:4317"
+//! sample_ratio = 0.01              # share of calls, 0 to 1
 //!
 //! [engine]
 //! checkpoint_interval_ms = 100     # least time between two heads of a log
@@ -25,6 +53,7 @@ use std::{
 };
 
 use graven_log::Config;
+use graven_server::ServerOptions;
 use serde::Deserialize;
 
 use crate::exit::{Failure, Outcome};
@@ -38,9 +67,80 @@ const MIB: u64 = 1 << 20;
 pub(crate) struct Settings {
     /// Where to listen.
     pub(crate) listen: Option<SocketAddr>,
-    /// The data directory, relative to the file.
+    /// The data directory.
     pub(crate) data_dir: Option<PathBuf>,
+    /// How to encrypt.
+    pub(crate) tls: Option<TlsSettings>,
+    /// Who may do what.
+    pub(crate) access: Option<AccessSettings>,
+    /// The operators' port.
+    pub(crate) ops: OpsSettings,
+    /// Traces, where somebody collects them.
+    pub(crate) traces: Option<TraceSettings>,
+    limits: LimitSettings,
+    web: WebSettings,
     engine: EngineSettings,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsSettings {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) client_ca: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) client_auth: ClientAuthSetting,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClientAuthSetting {
+    #[default]
+    Optional,
+    Required,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AccessSettings {
+    pub(crate) credentials: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct OpsSettings {
+    /// An address with a port, or `off`.
+    pub(crate) listen: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TraceSettings {
+    pub(crate) otlp_endpoint: String,
+    #[serde(default = "default_sample_ratio")]
+    pub(crate) sample_ratio: f64,
+}
+
+fn default_sample_ratio() -> f64 {
+    0.01
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+struct LimitSettings {
+    max_connections: Option<usize>,
+    handshake_s: Option<u64>,
+    first_request_s: Option<u64>,
+    idle_s: Option<u64>,
+    connection_age_s: Option<u64>,
+    request_s: Option<u64>,
+    drain_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+struct WebSettings {
+    origins: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize, PartialEq)]
@@ -66,7 +166,38 @@ impl Settings {
         let mut settings: Self = toml::from_str(&text).map_err(wrong)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         settings.data_dir = settings.data_dir.map(|data_dir| folder.join(data_dir));
+        if let Some(tls) = &mut settings.tls {
+            for path in [&mut tls.cert, &mut tls.key].into_iter().chain(&mut tls.client_ca) {
+                *path = folder.join(&*path);
+            }
+        }
+        if let Some(access) = &mut settings.access {
+            access.credentials = folder.join(&access.credentials);
+        }
         Ok(settings)
+    }
+
+    /// The server's settings, but for what is read from other files.
+    pub(crate) fn server(&self) -> Outcome<ServerOptions> {
+        let (given, default) = (&self.limits, ServerOptions::default());
+        let seconds = |given: Option<u64>, default| given.map_or(default, Duration::from_secs);
+        let wrong = |origin| Failure::trouble(format_args!("web.origins: {origin:?} is no origin"));
+        let origins = self.web.origins.iter().map(|origin| origin.parse().map_err(|_| wrong(origin)));
+        let max_connections = given.max_connections.unwrap_or(default.max_connections);
+        if max_connections == 0 {
+            return Err(Failure::trouble("limits.max_connections = 0 lets nobody in"));
+        }
+        Ok(ServerOptions {
+            web_origins: origins.collect::<Outcome<_>>()?,
+            max_connections,
+            handshake_timeout: seconds(given.handshake_s, default.handshake_timeout),
+            first_request_timeout: seconds(given.first_request_s, default.first_request_timeout),
+            idle_timeout: seconds(given.idle_s, default.idle_timeout),
+            max_connection_age: seconds(given.connection_age_s, default.max_connection_age),
+            request_timeout: seconds(given.request_s, default.request_timeout),
+            drain_timeout: seconds(given.drain_s, default.drain_timeout),
+            ..default
+        })
     }
 
     /// The engine's settings.
@@ -130,6 +261,10 @@ mod tests {
         let settings: Settings = toml::from_str(&documented).unwrap();
         let (stated, default) = (settings.engine().unwrap(), Config::default());
         assert_eq!(format!("{stated:?}"), format!("{default:?}"));
+        let (stated, default) = (settings.server().unwrap(), ServerOptions::default());
+        assert_eq!(format!("{stated:?}"), format!("{default:?}"));
+        let traces = settings.traces.as_ref().unwrap();
+        assert!((traces.sample_ratio - default_sample_ratio()).abs() < f64::EPSILON);
         assert_eq!(settings.listen.unwrap().to_string(), "127.0.0.1:4740");
         assert_eq!(settings.data_dir.unwrap(), PathBuf::from("data"));
     }

@@ -19,14 +19,14 @@ use super::wait;
 use crate::access::Permission;
 use crate::core::{Core, blocking};
 use crate::message::{timestamp, tree_head};
-use crate::{refusal, trace};
+use crate::{refusal, rpc};
 
 /// `Append`.
 pub(super) async fn one(core: &Core, request: Request<AppendRequest>) -> Result<AppendResponse, Status> {
     let log = core.open_log(&request, &request.get_ref().log, Permission::Append)?;
     let deadline = wait::deadline(request.metadata());
     let AppendRequest { entry, idempotency_key, idempotency_issued_at, wait, .. } = request.into_inner();
-    trace::note_entries(1, entry.len());
+    rpc::note_entries(1, entry.len());
     check_entry(&entry, || "entry".to_owned())?;
     let level = Level::new(wait)?;
     let claim = Claim::new(idempotency_key, idempotency_issued_at.as_ref())?;
@@ -86,13 +86,13 @@ async fn append(
 ) -> Result<Sequenced, Status> {
     let appended = core.engine.append(log, entries, claim.map(Claim::key), Patience::Refuse).await;
     let appended = appended.map_err(|error| refusal::append(&error, core.idempotency_window))?;
-    trace::note_index(appended.first);
+    rpc::note_index(appended.first);
     Ok(appended)
 }
 
 fn check_batch(entries: &[Bytes]) -> Result<(), Refusal> {
     let bytes = entries.iter().map(Bytes::len).sum::<usize>();
-    trace::note_entries(entries.len(), bytes);
+    rpc::note_entries(entries.len(), bytes);
     let too_large = |what: String, limit: usize| {
         Err(Refusal::new(
             ErrorReason::BatchTooLarge,

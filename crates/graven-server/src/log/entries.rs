@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 use super::proofs::Tree;
 use crate::access::Permission;
 use crate::core::{Core, blocking};
-use crate::{refusal, trace};
+use crate::{refusal, rpc};
 
 /// `GetEntries`. A message is read when the caller has room for it, so a slow one costs one message.
 pub(super) fn range(
@@ -26,7 +26,7 @@ pub(super) fn range(
 ) -> Result<BoxStream<'static, Result<GetEntriesResponse, Status>>, Status> {
     let asked = request.get_ref();
     let log = core.open_log(request, &asked.log, Permission::Read)?;
-    trace::note_index(asked.first);
+    rpc::note_index(asked.first);
     let end = check_range(&log, asked.first, asked.count)?;
     let pages = stream::try_unfold(asked.first, move |first| {
         let log = log.clone();
@@ -50,7 +50,7 @@ pub(super) async fn with_proof(
 ) -> Result<GetEntryAndProofResponse, Status> {
     let log = core.open_log(&request, &request.get_ref().log, Permission::Read)?;
     let asked = request.into_inner();
-    trace::note_index(asked.index);
+    rpc::note_index(asked.index);
     let tree = Tree::of(&log, asked.tree_size, "tree_size")?;
     let index = tree.index(asked.index, "index")?;
     blocking(move || {

@@ -22,7 +22,7 @@ use crate::access::Permission;
 use crate::core::{Core, blocking};
 use crate::lookup::LeafLookup;
 use crate::message::tree_head;
-use crate::{refusal, trace};
+use crate::{refusal, rpc};
 
 /// When to ask again for an entry that the index has not come to yet.
 const INDEX_LAG: std::time::Duration = std::time::Duration::from_millis(250);
@@ -54,7 +54,7 @@ pub(super) async fn inclusion(
             return Err(Refusal::new(ErrorReason::FieldRequired, message).with_field("target").into());
         }
     };
-    trace::note_index(index.get());
+    rpc::note_index(index.get());
     let (leaf, proof) = log.inclusion(index, tree.size).map_err(|error| refusal::read(&error))?;
     Ok(GetInclusionProofResponse {
         proof: Some(InclusionProof::from_merkle(index, tree.size, &proof)),

@@ -1,15 +1,13 @@
 //! `graven serve`: the server, until it is told to stop.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    process,
-    sync::Arc,
-};
+mod material;
+mod prepare;
+
+use std::{net::SocketAddr, path::PathBuf, process, sync::Arc};
 
 use clap::Args;
 use graven_log::{Config, Engine, Env, Paths, Status};
-use graven_server::{Server, ServerOptions};
+use graven_server::{Ops, Server};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -19,14 +17,15 @@ use tokio::{
 use crate::{
     exit::{Exit, Failure, Outcome},
     lookup, output,
-    settings::Settings,
-    telemetry::{self, LogFormat},
+    telemetry::{self, LogFormat, Metrics},
 };
 
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4740);
+pub(crate) use prepare::{OpsPort, Prepared};
 
 const EXAMPLES: &str = "\
-Prints `listening on http://HOST:PORT` once it takes calls. SIGTERM or SIGINT: calls are finished, everything is \
+Prints `listening on http://HOST:PORT` (https with TLS) once it takes calls: gRPC, gRPC-Web, and every log as C2SP \
+tlog-tiles under /LOG/. Metrics and probes are on a port of their own. SIGHUP: certificates and credentials are read \
+again, which also happens by itself when their files change. SIGTERM or SIGINT: calls are finished, everything is \
 published and sealed, exit code 0; a second signal quits at once, which loses nothing that was acknowledged.
 
 Refuses to start, with exit code 4, where the data directory is older than what was signed from it; with 1 where it \
@@ -34,9 +33,9 @@ was damaged or changed. Ends with 74 as soon as a write or sync fails.
 
 Examples:
   graven serve --data-dir data --dev
-  graven serve --config graven.toml --dev --log-format json 2>> graven.log";
+  graven config check --config graven.toml && graven serve --config graven.toml --log-format json";
 
-/// Serve a data directory's logs over gRPC
+/// Serve a data directory's logs over gRPC and HTTP
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ServeArgs {
@@ -48,8 +47,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Settings (TOML): listen, data_dir and a table `engine`; unknown keys are refused. What is given here as
-    /// well counts more
+    /// Address and port for metrics and probes, or `off` [default: 127.0.0.1:4741, if that is free]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    ops_listen: Option<String>,
+
+    /// Settings (TOML): what is given here as well counts more; unknown keys are refused
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -66,34 +68,31 @@ pub(crate) struct ServeArgs {
     log_level: String,
 }
 
-pub(crate) async fn run(args: ServeArgs) -> Outcome {
-    let settings = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-    let config = settings.engine()?;
-    let listen = args.listen.or(settings.listen).unwrap_or(DEFAULT_LISTEN);
-    let data_dir = args.data_dir.or(settings.data_dir);
-    let data_dir = data_dir.ok_or_else(|| Failure::trouble("which logs? give --data-dir FOLDER"))?;
-    check_access(args.dev, listen)?;
-    telemetry::start(args.log_format, &args.log_level)?;
-    let signals = Signals::listen()?;
-    let engine = open(data_dir.clone(), config.clone()).await?;
-    tracing::warn!("--dev: no credentials: everybody on this machine may append, read and administer");
-    serve(engine, &data_dir, &config, listen, signals).await
+impl ServeArgs {
+    /// The arguments of a server that has its settings from this file.
+    pub(crate) fn of_file(config: PathBuf) -> Self {
+        Self {
+            data_dir: None,
+            listen: None,
+            ops_listen: None,
+            config: Some(config),
+            dev: false,
+            log_format: LogFormat::Human,
+            log_level: String::new(),
+        }
+    }
 }
 
-/// Nobody serves to the world by mistake.
-fn check_access(dev: bool, listen: SocketAddr) -> Outcome {
-    if !dev {
-        return Err(Failure::trouble(
-            "no credentials are configured, so everybody could do everything: \
-             add --dev to serve like that on the loopback interface",
-        ));
+pub(crate) async fn run(args: ServeArgs) -> Outcome {
+    let prepared = Prepared::new(&args)?;
+    telemetry::start(args.log_format, &args.log_level)?;
+    let metrics = Metrics::start()?;
+    let signals = Signals::listen()?;
+    let engine = open(prepared.data_dir.clone(), prepared.config.clone()).await?;
+    if prepared.dev {
+        tracing::warn!("--dev: no credentials: everybody on this machine may append, read and administer");
     }
-    if !listen.ip().is_loopback() {
-        return Err(Failure::trouble(format_args!(
-            "--dev serves without credentials and only on the loopback interface, not on {listen}: listen on 127.0.0.1"
-        )));
-    }
-    Ok(())
+    serve(engine, prepared, metrics, signals).await
 }
 
 /// Opening reads the whole journal, and blocks.
@@ -102,26 +101,28 @@ async fn open(data_dir: PathBuf, config: Config) -> Outcome<Arc<Engine>> {
     Ok(opened.map_err(Failure::trouble)??)
 }
 
-async fn serve(
-    engine: Arc<Engine>,
-    data_dir: &Path,
-    config: &Config,
-    listen: SocketAddr,
-    signals: Signals,
-) -> Outcome {
-    let listener = TcpListener::bind(listen).await;
-    let listener =
-        listener.map_err(|error| Failure::trouble(format_args!("cannot listen on {listen}: {error}")))?;
-    let address = listener.local_addr().map_err(Failure::trouble)?;
+async fn serve(engine: Arc<Engine>, prepared: Prepared, metrics: Metrics, signals: Signals) -> Outcome {
+    let Prepared { data_dir, mut options, listen, ops, material, .. } = prepared;
+    let (listener, address) = bind(listen).await?;
+    let ops = bind_ops(ops).await?;
     let running = engine.start().map_err(Failure::trouble)?;
-    let (lookup, following) = lookup::start(&Env::system(), &Paths::new(data_dir), &engine).unzip();
-    let options =
-        ServerOptions { lookup, idempotency_window: config.window.max_age, ..ServerOptions::default() };
-    output::line(format_args!("listening on http://{address}"))?;
+    let (lookup, following) = lookup::start(&Env::system(), &Paths::new(&data_dir), &engine).unzip();
+    options.lookup = lookup;
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let hangup = signal(SignalKind::hangup()).map_err(Failure::trouble)?;
+    let following_files = task::spawn(material.follow(hangup));
+    let mut server = Server::new(engine.clone(), options);
+    if let Some(listener) = ops {
+        let address = listener.local_addr().map_err(Failure::trouble)?;
+        tracing::info!(%address, "metrics and probes: /metrics, /healthz, /readyz");
+        server = server.with_ops(Ops { listener, render: metrics.render() });
+    }
+    output::line(format_args!("listening on {scheme}://{address}"))?;
 
     let mut status = engine.watch_status();
     let finish = async {
-        let served = Server::new(engine.clone(), options).serve(listener, signals.first_then_guard()).await;
+        let served = server.serve(listener, signals.first_then_guard()).await;
+        following_files.abort();
         let stopped = task::spawn_blocking(move || {
             drop(following);
             running.stop()
@@ -137,6 +138,27 @@ async fn serve(
     match stopped.map_err(Failure::trouble)? {
         Status::Poisoned(why) => Err(storage_failed(&why)),
         Status::Running | Status::Stopping => Ok(()),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
+    let cannot = |error| Failure::trouble(format_args!("cannot listen on {address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(Failure::trouble)?;
+    Ok((listener, address))
+}
+
+async fn bind_ops(port: OpsPort) -> Outcome<Option<TcpListener>> {
+    match port {
+        OpsPort::Off => Ok(None),
+        OpsPort::At(address) => Ok(Some(bind(address).await?.0)),
+        OpsPort::Default(address) => match bind(address).await {
+            Ok((listener, _)) => Ok(Some(listener)),
+            Err(failure) => {
+                tracing::warn!(%failure, "no metrics: name another port with --ops-listen, or \"off\"");
+                Ok(None)
+            }
+        },
     }
 }
 

@@ -1,0 +1,382 @@
+//! Static credentials: tokens of which only the hash is kept, and names in client certificates.
+//!
+//! ```toml
+//! [[token]]                                  # Authorization: Bearer gvn_…
+//! name = "ci"                                # stands in answers and logs
+//! sha256 = "9f86d081884c7d65…"               # of the whole token, 64 hex digits
+//! grants = ["append:audit", "read:*"]
+//! expires = 2027-01-01T00:00:00Z             # optional
+//!
+//! [[client]]                                 # a client certificate (mTLS)
+//! name = "gateway"
+//! san = "spiffe://example.com/gateway"       # one of its DNS names or URIs
+//! grants = ["append:audit"]
+//! ```
+//!
+//! A token is 32 random bytes, so a plain hash hides it, and looking the hash up says nothing about tokens that are
+//! close to it. The file holds no secret; who may write to it decides who may do what.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use http::header::AUTHORIZATION;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::{Access, Caller, Denied, Grant, GrantError, Presented};
+
+/// The longest token: more than a signed one needs.
+pub const MAX_TOKEN_BYTES: usize = 4096;
+/// Entries of one file.
+const MAX_CREDENTIALS: usize = 10_000;
+/// What tokens of ours begin with, so that scanners for leaked secrets know them.
+const PREFIX: &str = "gvn_";
+
+/// A new token. It is shown once; what is kept is its hash.
+pub struct Token(Zeroizing<String>);
+
+/// Who may do what, as a file says.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    tokens: HashMap<[u8; 32], Known>,
+    clients: HashMap<String, Caller>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    caller: Caller,
+    expires: Option<SystemTime>,
+}
+
+/// Credentials that can be exchanged while calls go on.
+#[derive(Debug)]
+pub struct Keyring(ArcSwap<Credentials>);
+
+/// A file that gives no credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// Not such a file.
+    #[error("{0}")]
+    Toml(#[from] toml::de::Error),
+    /// A hash that is none.
+    #[error("token `{0}`: sha256 must have 64 hex digits: `graven token new` makes it")]
+    Digest(String),
+    /// A time that cannot be read.
+    #[error("token `{0}`: expires must be a date with time and offset, such as 2027-01-01T00:00:00Z")]
+    Expires(String),
+    /// A grant that is none.
+    #[error("`{name}`: {error}")]
+    Grant {
+        /// Whose.
+        name: String,
+        /// What is wrong.
+        error: GrantError,
+    },
+    /// The same name, token or certificate twice.
+    #[error("`{0}` is there twice")]
+    Twice(String),
+    /// An entry without a name.
+    #[error("every token and client needs a name: it stands in answers and logs")]
+    Nameless,
+    /// Too many.
+    #[error("{0} credentials are too many: at most {MAX_CREDENTIALS}")]
+    TooMany(usize),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    token: Vec<TokenEntry>,
+    #[serde(default)]
+    client: Vec<ClientEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenEntry {
+    name: String,
+    sha256: String,
+    grants: Vec<String>,
+    expires: Option<toml::value::Datetime>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientEntry {
+    name: String,
+    san: String,
+    grants: Vec<String>,
+}
+
+impl Token {
+    /// The token that is made of these random bytes.
+    pub fn new(random: &[u8; 32]) -> Self {
+        Self(Zeroizing::new(format!("{PREFIX}{}", Base64UrlUnpadded::encode_string(random))))
+    }
+
+    /// The token itself: a secret.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What `sha256` says of it in the file, in hex.
+    pub fn digest(&self) -> String {
+        digest(self.0.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+fn digest(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+impl Credentials {
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// It is no such file; the error names the entry at fault.
+    pub fn parse(text: &str) -> Result<Self, CredentialsError> {
+        let file: File = toml::from_str(text)?;
+        let count = file.token.len() + file.client.len();
+        if count > MAX_CREDENTIALS {
+            return Err(CredentialsError::TooMany(count));
+        }
+        let mut names = std::collections::HashSet::new();
+        let mut caller = |name: &str, grants: &[String]| {
+            if name.is_empty() {
+                return Err(CredentialsError::Nameless);
+            }
+            if !names.insert(name.to_owned()) {
+                return Err(CredentialsError::Twice(name.to_owned()));
+            }
+            let grants: Result<Vec<Grant>, _> = grants.iter().map(|grant| grant.parse()).collect();
+            let grants = grants.map_err(|error| CredentialsError::Grant { name: name.to_owned(), error })?;
+            Ok(Caller::named(name, grants))
+        };
+        let mut credentials = Self::default();
+        for TokenEntry { name, sha256, grants, expires } in file.token {
+            let caller = caller(&name, &grants)?;
+            let digest = unhex(&sha256).ok_or_else(|| CredentialsError::Digest(name.clone()))?;
+            let expires = expires.map(|at| time(&at).ok_or_else(|| CredentialsError::Expires(name.clone())));
+            let known = Known { caller, expires: expires.transpose()? };
+            if credentials.tokens.insert(digest, known).is_some() {
+                return Err(CredentialsError::Twice(sha256));
+            }
+        }
+        for ClientEntry { name, san, grants } in file.client {
+            let caller = caller(&name, &grants)?;
+            if credentials.clients.insert(san.clone(), caller).is_some() {
+                return Err(CredentialsError::Twice(san));
+            }
+        }
+        Ok(credentials)
+    }
+
+    /// How many tokens and clients there are.
+    pub fn len(&self) -> usize {
+        self.tokens.len() + self.clients.len()
+    }
+
+    /// Whether nobody may do anything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether a client certificate can be of use.
+    pub fn knows_clients(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
+    /// The names of the tokens that have expired, or will within this time.
+    pub fn expiring_within(&self, time: Duration) -> Vec<&str> {
+        let by = SystemTime::now() + time;
+        let soon = self.tokens.values().filter(|known| known.expires.is_some_and(|at| at <= by));
+        soon.filter_map(|known| known.caller.name()).collect()
+    }
+
+    fn identify(&self, presented: &Presented<'_>) -> Result<Caller, Denied> {
+        if let Some(token) = bearer(presented)? {
+            let known = self.tokens.get(&digest(token)).ok_or(Denied::Invalid)?;
+            if known.expires.is_some_and(|at| at <= SystemTime::now()) {
+                return Err(Denied::Expired);
+            }
+            return Ok(known.caller.clone());
+        }
+        let names = presented.peer.map(|peer| &peer.names[..]).unwrap_or_default();
+        let known = names.iter().find_map(|name| self.clients.get(name));
+        Ok(known.cloned().unwrap_or_else(Caller::anonymous))
+    }
+}
+
+impl Keyring {
+    /// A ring with these.
+    pub fn new(credentials: Credentials) -> Self {
+        Self(ArcSwap::from_pointee(credentials))
+    }
+
+    /// Those in use.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.0.load_full()
+    }
+
+    /// Puts others in their place: they count from the next call on.
+    pub fn replace(&self, credentials: Credentials) {
+        self.0.store(Arc::new(credentials));
+    }
+}
+
+impl Access for Keyring {
+    fn identify(&self, presented: &Presented<'_>) -> Result<Caller, Denied> {
+        self.0.load().identify(presented)
+    }
+}
+
+/// The bearer token (RFC 6750 §2.1). Other schemes, and more than one header, are not understood and refused.
+fn bearer<'a>(presented: &Presented<'a>) -> Result<Option<&'a [u8]>, Denied> {
+    let mut headers = presented.headers.get_all(AUTHORIZATION).iter();
+    let Some(header) = headers.next() else { return Ok(None) };
+    let bytes = header.as_bytes();
+    let (scheme, token) = bytes.split_at_checked("Bearer ".len()).ok_or(Denied::Invalid)?;
+    let is_one = headers.next().is_none() && scheme.eq_ignore_ascii_case(b"bearer ");
+    let is_token =
+        !token.is_empty() && token.len() <= MAX_TOKEN_BYTES && token.iter().all(u8::is_ascii_graphic);
+    if is_one && is_token { Ok(Some(token)) } else { Err(Denied::Invalid) }
+}
+
+fn time(at: &toml::value::Datetime) -> Option<SystemTime> {
+    humantime::parse_rfc3339(&at.to_string()).ok()
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Ask, Peer, Permission};
+    use graven_log::LogName;
+    use http::HeaderMap;
+
+    fn file(token: &Token, extra: &str) -> String {
+        format!(
+            "[[token]]\nname = \"ci\"\nsha256 = \"{}\"\ngrants = [\"append:audit\"]\n{extra}",
+            token.digest()
+        )
+    }
+
+    fn with(authorization: &[&str], names: &[&str], credentials: &Credentials) -> Result<Caller, Denied> {
+        let mut headers = HeaderMap::new();
+        for value in authorization {
+            headers.append(AUTHORIZATION, value.parse().unwrap());
+        }
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), names };
+        credentials.identify(&Presented { headers: &headers, peer: Some(&peer) })
+    }
+
+    #[test]
+    fn a_token_opens_what_it_was_granted() {
+        let token = Token::new(&[7; 32]);
+        let credentials = Credentials::parse(&file(&token, "")).unwrap();
+        let caller = with(&[&format!("Bearer {}", token.expose())], &[], &credentials).unwrap();
+        assert_eq!(caller.name(), Some("ci"));
+        let (audit, other) = (LogName::new("audit").unwrap(), LogName::new("other").unwrap());
+        let may = |permission, log| {
+            Keyring::new(credentials.clone()).permit(&caller, &Ask { log: Some(log), permission })
+        };
+        assert_eq!(may(Permission::Append, &audit), Ok(()));
+        assert_eq!(
+            may(Permission::Append, &other).unwrap_err().to_string(),
+            "ci may not do this: it needs the grant `append:other`"
+        );
+        assert!(may(Permission::Read, &audit).is_err());
+    }
+
+    #[test]
+    fn whoever_shows_something_must_be_right() {
+        let token = Token::new(&[7; 32]);
+        let credentials = Credentials::parse(&file(&token, "")).unwrap();
+        let good = format!("Bearer {}", token.expose());
+        for wrong in [
+            vec!["Bearer gvn_x"],
+            vec!["Bearer "],
+            vec!["Bearer"],
+            vec!["Basic Y2k6Y2k="],
+            vec![&good[..], &good[..]],
+            vec![&good[..good.len() - 1]],
+        ] {
+            assert_eq!(with(&wrong, &[], &credentials).unwrap_err(), Denied::Invalid, "{wrong:?}");
+        }
+        let long = format!("Bearer {}", "x".repeat(MAX_TOKEN_BYTES + 1));
+        assert_eq!(with(&[&long], &[], &credentials).unwrap_err(), Denied::Invalid);
+        assert!(with(&[], &[], &credentials).unwrap().name().is_none());
+    }
+
+    #[test]
+    fn a_token_ends_when_it_says() {
+        let token = Token::new(&[7; 32]);
+        let bearer = format!("bearer {}", token.expose());
+        let past = Credentials::parse(&file(&token, "expires = 2020-01-01T00:00:00Z")).unwrap();
+        assert_eq!(with(&[&bearer], &[], &past).unwrap_err(), Denied::Expired);
+        assert_eq!(past.expiring_within(Duration::ZERO), ["ci"]);
+        let future = Credentials::parse(&file(&token, "expires = 2920-01-01T00:00:00Z")).unwrap();
+        assert!(with(&[&bearer], &[], &future).is_ok());
+    }
+
+    #[test]
+    fn a_certificate_is_known_by_its_names() {
+        let text =
+            "[[client]]\nname = \"gateway\"\nsan = \"spiffe://example.com/gateway\"\ngrants = [\"read:*\"]";
+        let credentials = Credentials::parse(text).unwrap();
+        let caller =
+            with(&[], &["gateway.example.com", "spiffe://example.com/gateway"], &credentials).unwrap();
+        assert_eq!(caller.name(), Some("gateway"));
+        assert!(with(&[], &["example.com"], &credentials).unwrap().name().is_none());
+        // A token that is wrong is not made good by a certificate.
+        assert!(with(&["Bearer x"], &["spiffe://example.com/gateway"], &credentials).is_err());
+    }
+
+    #[test]
+    fn a_file_with_a_mistake_gives_nobody_anything() {
+        let token = Token::new(&[7; 32]);
+        let twice = format!("{}{}", file(&token, ""), file(&token, "").replace("ci", "cd"));
+        for (text, says) in [
+            (file(&token, "expires = 2027-01-01"), "offset"),
+            (file(&token, "").replace("append:audit", "write:audit"), "write:audit"),
+            (file(&token, "").replace("name = \"ci\"", "name = \"\""), "name"),
+            (file(&token, "scope = \"x\""), "scope"),
+            (file(&token, "").replace("sha256 = \"", "sha256 = \"x"), "64 hex"),
+            (twice, "twice"),
+            ("[[tokens]]".to_owned(), "tokens"),
+        ] {
+            let error = Credentials::parse(&text).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_never_shown_by_accident() {
+        let token = Token::new(&[7; 32]);
+        assert!(token.expose().starts_with("gvn_") && token.expose().len() == 47);
+        assert_eq!(format!("{token:?}"), "Token(…)");
+    }
+}

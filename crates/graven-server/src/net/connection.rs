@@ -1,0 +1,251 @@
+//! One connection, from its first byte to its end.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tower::Service as _;
+
+use super::Tls;
+use crate::access::Peer;
+
+/// The headers of one call. Ours need some hundred bytes, a bearer token a few thousand.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// Headers of an HTTP/1.1 request.
+const MAX_HEADERS: usize = 64;
+/// What HTTP/1.1 reads ahead: a head, or a part of a body.
+const HTTP1_BUFFER_BYTES: usize = 64 << 10;
+/// How long the head of an HTTP/1.1 request may take, and how long its connection may be idle before it.
+const HTTP1_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// What may be on its way to us on one HTTP/2 stream, and on one connection: enough for a full append window.
+const STREAM_WINDOW: u32 = 4 << 20;
+/// See [`STREAM_WINDOW`].
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Frames as large as a group of entries: fewer of them, fewer wake-ups.
+const FRAME_BYTES: u32 = 256 << 10;
+/// Streams that a peer reset before they were answered; beyond it the connection ends (CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 64;
+/// Streams that we reset because of the peer's errors; beyond it the connection ends.
+const MAX_LOCAL_RESETS: usize = 256;
+/// Answers that one stream may have waiting for a slow reader, in bytes.
+const SEND_BUFFER_BYTES: usize = 1 << 20;
+
+/// What connections may cost.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_connections: usize,
+    pub(crate) max_streams: u32,
+    pub(crate) handshake_timeout: Duration,
+    /// From the handshake to the head of the first request.
+    pub(crate) first_request_timeout: Duration,
+    /// Without a call under way.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) max_age: Duration,
+    pub(crate) keepalive_interval: Duration,
+    pub(crate) keepalive_timeout: Duration,
+}
+
+/// Serves a connection until it ends, or has nothing to do for too long.
+pub(super) async fn serve(
+    stream: TcpStream,
+    tls: Option<&Tls>,
+    router: Router,
+    limits: &Limits,
+    draining: watch::Receiver<bool>,
+) {
+    let served = match tls {
+        None => plaintext(stream, router, limits, draining).await,
+        Some(tls) => encrypted(stream, tls, router, limits, draining).await,
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+async fn plaintext(
+    stream: TcpStream,
+    router: Router,
+    limits: &Limits,
+    draining: watch::Receiver<bool>,
+) -> io::Result<()> {
+    metrics::counter!("graven_connections_total", "transport" => "plaintext").increment(1);
+    stream.set_nodelay(true)?;
+    let peer = Peer { address: stream.peer_addr()?, names: Vec::new() };
+    drive(stream, peer, router, limits, draining).await
+}
+
+async fn encrypted(
+    stream: TcpStream,
+    tls: &Tls,
+    router: Router,
+    limits: &Limits,
+    draining: watch::Receiver<bool>,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let address = stream.peer_addr()?;
+    let shaken = tokio::time::timeout(limits.handshake_timeout, tls.accept(stream)).await;
+    let (stream, names) = shaken.map_err(io::Error::other).flatten().inspect_err(|_| {
+        metrics::counter!("graven_connections_refused_total", "reason" => "handshake").increment(1);
+    })?;
+    metrics::counter!("graven_connections_total", "transport" => "tls").increment(1);
+    drive(stream, Peer { address, names }, router, limits, draining).await
+}
+
+async fn drive(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    router: Router,
+    limits: &Limits,
+    mut draining: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let (activity, peer) = (Arc::new(Activity::new()), Arc::new(peer));
+    let service = service_fn({
+        let activity = activity.clone();
+        move |mut request: Request<Incoming>| {
+            let call = activity.begin();
+            request.extensions_mut().insert(peer.clone());
+            let answer = router.clone().call(request);
+            async move { answer.await.map(|response| response.map(|body| Counted { body, _call: call })) }
+        }
+    });
+    let http = http(limits);
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut max_age = std::pin::pin!(tokio::time::sleep(limits.max_age));
+    let mut looks = tokio::time::interval(limits.first_request_timeout.min(limits.idle_timeout) / 4);
+    let mut is_ending = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return ended.map_err(io::Error::other),
+            () = &mut max_age, if !is_ending => is_ending = true,
+            _ = draining.wait_for(|draining| *draining), if !is_ending => is_ending = true,
+            _ = looks.tick(), if !is_ending => match activity.idle() {
+                Idle::Silent(time) if time >= limits.first_request_timeout => return Ok(()),
+                Idle::Done(time) if time >= limits.idle_timeout => is_ending = true,
+                _ => {}
+            }
+        }
+        if is_ending {
+            // Calls that are under way go on; new ones go elsewhere.
+            connection.as_mut().graceful_shutdown();
+        }
+    }
+}
+
+fn http(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HTTP1_HEAD_TIMEOUT)
+        .max_buf_size(HTTP1_BUFFER_BYTES)
+        .max_headers(MAX_HEADERS);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_BYTES)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .keep_alive_interval(limits.keepalive_interval)
+        .keep_alive_timeout(limits.keepalive_timeout);
+    http
+}
+
+/// What goes on in a connection.
+struct Activity {
+    began: Instant,
+    under_way: AtomicU64,
+    /// When a call last began or ended, in milliseconds since `began`; 0: never.
+    last_ms: AtomicU64,
+}
+
+/// For how long a connection has done nothing.
+enum Idle {
+    /// It has calls under way.
+    Busy,
+    /// It has never had one.
+    Silent(Duration),
+    /// Its last one has ended.
+    Done(Duration),
+}
+
+/// A call under way.
+struct Call(Arc<Activity>);
+
+impl Activity {
+    fn new() -> Self {
+        Self { began: Instant::now(), under_way: AtomicU64::new(0), last_ms: AtomicU64::new(0) }
+    }
+
+    fn begin(self: &Arc<Self>) -> Call {
+        self.touch();
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        Call(self.clone())
+    }
+
+    fn touch(&self) {
+        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(ms.max(1), Ordering::Relaxed);
+    }
+
+    fn idle(&self) -> Idle {
+        if self.under_way.load(Ordering::Relaxed) > 0 {
+            return Idle::Busy;
+        }
+        match self.last_ms.load(Ordering::Relaxed) {
+            0 => Idle::Silent(self.began.elapsed()),
+            last => Idle::Done(self.began.elapsed().saturating_sub(Duration::from_millis(last))),
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer: its call is under way until it goes.
+struct Counted {
+    body: Body,
+    _call: Call,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

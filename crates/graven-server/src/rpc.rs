@@ -1,0 +1,183 @@
+//! Around every gRPC call: who calls, a span, its deadline, and what it took. Never an entry, a key or a secret.
+//!
+//! The span lives, and the call is counted, until the last byte of the answer: for a stream, until its trailers.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use graven_log::LogName;
+use http_body::{Body as HttpBody, Frame};
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
+
+use crate::access::{Access, Peer, Presented};
+use crate::deadline;
+use crate::meter::{Meters, RpcMeter};
+
+/// Puts every call through what this module does.
+#[derive(Clone)]
+pub(crate) struct RpcLayer {
+    pub(crate) access: Arc<dyn Access>,
+    pub(crate) meters: Arc<Meters>,
+    /// How long a call may take until its answer begins.
+    pub(crate) timeout: Duration,
+}
+
+/// See [`RpcLayer`].
+#[derive(Clone)]
+pub(crate) struct Rpc<S> {
+    layer: RpcLayer,
+    inner: S,
+}
+
+/// Notes which log the call is about.
+pub(crate) fn note_log(name: &LogName) {
+    Span::current().record("log", tracing::field::display(name));
+}
+
+/// Notes how many entries came or went, and their bytes.
+pub(crate) fn note_entries(entries: usize, bytes: usize) {
+    Span::current().record("entries", entries).record("bytes", bytes);
+}
+
+/// Notes the first index that the call is about.
+pub(crate) fn note_index(index: u64) {
+    Span::current().record("index", index);
+}
+
+impl<S> Layer<S> for RpcLayer {
+    type Service = Rpc<S>;
+
+    fn layer(&self, inner: S) -> Rpc<S> {
+        Rpc { layer: self.clone(), inner }
+    }
+}
+
+impl<S, B> Service<http::Request<B>> for Rpc<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        let meter = self.layer.meters.rpc(request.uri().path());
+        let span = tracing::info_span!(
+            "call",
+            method = meter.path(),
+            caller = Empty,
+            log = Empty,
+            index = Empty,
+            entries = Empty,
+            bytes = Empty
+        );
+        let end = End::new(span.clone(), meter);
+        let peer = request.extensions().get::<Arc<Peer>>().cloned();
+        let presented = Presented { headers: request.headers(), peer: peer.as_deref() };
+        let caller = match self.layer.access.identify(&presented) {
+            Ok(caller) => caller,
+            // Before anything of the body is read.
+            Err(denied) => return Box::pin(std::future::ready(Ok(end.refuse(&denied.refusal().into())))),
+        };
+        if let Some(name) = caller.name() {
+            span.record("caller", name);
+        }
+        let timeout =
+            deadline::of(request.headers()).map_or(self.layer.timeout, |it| it.min(self.layer.timeout));
+        request.extensions_mut().insert(caller);
+        let answer = span.in_scope(|| self.inner.call(request.map(Body::new)));
+        let answer = async move {
+            match tokio::time::timeout(timeout, answer).await {
+                Ok(response) => response.map(|response| end.follow(response)),
+                Err(_) => Ok(end.refuse(&Status::deadline_exceeded("the call took longer than it may"))),
+            }
+        };
+        Box::pin(answer.instrument(span))
+    }
+}
+
+/// A body that notices its trailers.
+struct Ending {
+    body: Body,
+    end: End,
+}
+
+/// Says how a call ended, when it goes: with a code, or without one when the caller went away.
+struct End {
+    span: Span,
+    meter: Arc<RpcMeter>,
+    started: Instant,
+    code: Option<Code>,
+}
+
+impl End {
+    fn new(span: Span, meter: Arc<RpcMeter>) -> Self {
+        meter.begin();
+        Self { span, meter, started: Instant::now(), code: None }
+    }
+
+    fn refuse(mut self, status: &Status) -> http::Response<Body> {
+        self.code = Some(status.code());
+        status.clone().into_http()
+    }
+
+    fn follow(mut self, response: http::Response<Body>) -> http::Response<Body> {
+        if let Some(status) = Status::from_header_map(response.headers()) {
+            self.code = Some(status.code());
+        }
+        response.map(|body| Body::new(Ending { body, end: self }))
+    }
+}
+
+impl HttpBody for Ending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        let _entered = this.end.span.enter();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            this.end.code = Status::from_header_map(trailers).map(|status| status.code());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        self.meter.end(self.code, took);
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let code = self.code.map_or("caller gone".to_owned(), |code| format!("{code:?}"));
+        self.span.in_scope(|| match self.code {
+            Some(Code::Internal | Code::DataLoss | Code::Unknown) => tracing::error!(code, took_us, "done"),
+            Some(Code::Unavailable | Code::ResourceExhausted) => tracing::info!(code, took_us, "done"),
+            _ => tracing::debug!(code, took_us, "done"),
+        });
+    }
+}

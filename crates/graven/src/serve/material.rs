@@ -1,0 +1,191 @@
+//! Certificates, keys and credentials: read, checked, and read again when their files change.
+//!
+//! What cannot be used leaves what is in use in place, and is said in the log and the metrics.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use graven_server::{ClientAuth, Credentials, Keyring, Tls};
+use metrics::{counter, gauge};
+use tokio::signal::unix::Signal;
+
+use crate::{
+    exit::{Failure, Outcome},
+    settings::{AccessSettings, ClientAuthSetting, TlsSettings},
+};
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Mode bits that no key may have: writable by the group, or anything for others.
+const KEY_BITS: u32 = 0o037;
+/// Mode bits that no file may have that says who may do what.
+const WRITE_BITS: u32 = 0o022;
+/// No certificate, key or list of credentials is longer.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// What the server proves itself by, and what it knows others by.
+pub(crate) struct Material {
+    tls: Option<(TlsSettings, Tls)>,
+    access: Option<(AccessSettings, Arc<Keyring>)>,
+}
+
+/// When a file was changed, as far as can be seen from outside.
+type Print = Option<(u64, i64, i64, u64)>;
+
+impl Material {
+    pub(crate) fn load(tls: Option<TlsSettings>, access: Option<AccessSettings>) -> Outcome<Self> {
+        let tls = tls.map(|settings| load_tls(&settings).map(|tls| (settings, tls))).transpose()?;
+        let keyring = |settings: &_| load_credentials(settings).map(|known| Arc::new(Keyring::new(known)));
+        let access =
+            access.map(|settings| keyring(&settings).map(|keyring| (settings, keyring))).transpose()?;
+        Ok(Self { tls, access })
+    }
+
+    pub(crate) fn tls(&self) -> Option<Tls> {
+        self.tls.as_ref().map(|(_, tls)| tls.clone())
+    }
+
+    pub(crate) fn keyring(&self) -> Option<Arc<Keyring>> {
+        self.access.as_ref().map(|(_, keyring)| keyring.clone())
+    }
+
+    /// The credentials in use.
+    pub(crate) fn credentials(&self) -> Arc<Credentials> {
+        self.access.as_ref().map(|(_, keyring)| keyring.credentials()).unwrap_or_default()
+    }
+
+    /// Reads the files again whenever they change, and on the signal, for ever.
+    pub(crate) async fn follow(self, mut hangup: Signal) {
+        self.report_tls();
+        for what in [self.tls.is_some().then_some("tls"), self.access.is_some().then_some("credentials")] {
+            let Some(what) = what else { continue };
+            counter!("graven_reload_failures_total", "what" => what).absolute(0);
+            report_success(what);
+        }
+        let mut seen = self.prints();
+        loop {
+            let is_asked = tokio::select! {
+                asked = hangup.recv() => asked.is_some(),
+                () = tokio::time::sleep(LOOK_EVERY) => false,
+            };
+            let now = self.prints();
+            if is_asked || now[0] != seen[0] {
+                self.reload_tls();
+            }
+            if is_asked || now[1] != seen[1] {
+                self.reload_credentials();
+            }
+            seen = now;
+        }
+    }
+
+    fn reload_tls(&self) {
+        let Some((settings, tls)) = &self.tls else { return };
+        let loaded = load_tls(settings).map(|new| tls.replace(&new));
+        told("tls", loaded);
+        self.report_tls();
+    }
+
+    fn reload_credentials(&self) {
+        let Some((settings, keyring)) = &self.access else { return };
+        let loaded = load_credentials(settings).map(|credentials| keyring.replace(credentials));
+        told("credentials", loaded);
+    }
+
+    fn report_tls(&self) {
+        if let Some((_, tls)) = &self.tls {
+            gauge!("graven_tls_certificate_not_after_timestamp_seconds").set(seconds(tls.not_after()));
+        }
+    }
+
+    fn prints(&self) -> [Vec<Print>; 2] {
+        let tls = self.tls.iter().flat_map(|(settings, _)| {
+            [Some(&settings.cert), Some(&settings.key), settings.client_ca.as_ref()].into_iter().flatten()
+        });
+        let access = self.access.iter().map(|(settings, _)| &settings.credentials);
+        [tls.map(|path| print(path)).collect(), access.map(|path| print(path)).collect()]
+    }
+}
+
+fn told(what: &'static str, loaded: Outcome) {
+    match loaded {
+        Ok(()) => {
+            tracing::info!(what, "read again");
+            report_success(what);
+        }
+        Err(failure) => {
+            tracing::error!(what, %failure, "what is in use stays: the files cannot be used");
+            counter!("graven_reload_failures_total", "what" => what).increment(1);
+        }
+    }
+}
+
+fn report_success(what: &'static str) {
+    gauge!("graven_reload_success_timestamp_seconds", "what" => what).set(seconds(SystemTime::now()));
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+fn print(path: &Path) -> Print {
+    let known = fs::metadata(path).ok()?;
+    Some((known.ino(), known.mtime(), known.mtime_nsec(), known.len()))
+}
+
+fn load_tls(settings: &TlsSettings) -> Outcome<Tls> {
+    let cert = read(&settings.cert, 0)?;
+    let key = read(&settings.key, KEY_BITS)?;
+    let client_ca = settings.client_ca.as_ref().map(|path| read(path, WRITE_BITS)).transpose()?;
+    let auth = match settings.client_auth {
+        ClientAuthSetting::Optional => ClientAuth::Optional,
+        ClientAuthSetting::Required if client_ca.is_none() => {
+            return Err(Failure::trouble("tls.client_auth = \"required\" needs tls.client_ca to verify by"));
+        }
+        ClientAuthSetting::Required => ClientAuth::Required,
+    };
+    let client_ca = client_ca.as_deref().map(|pem| (pem, auth));
+    let tls = Tls::new(&cert, &key, client_ca).map_err(|error| {
+        Failure::trouble(format_args!(
+            "TLS with {} and {}: {error}",
+            settings.cert.display(),
+            settings.key.display()
+        ))
+    })?;
+    if tls.not_after() <= SystemTime::now() {
+        let cert = settings.cert.display();
+        return Err(Failure::trouble(format_args!("{cert} has expired: put a new certificate in its place")));
+    }
+    Ok(tls)
+}
+
+fn load_credentials(settings: &AccessSettings) -> Outcome<Credentials> {
+    let path = &settings.credentials;
+    let text = read(path, WRITE_BITS)?;
+    let wrong = |error: &dyn std::fmt::Display| Failure::trouble(format_args!("{}: {error}", path.display()));
+    let text = String::from_utf8(text).map_err(|error| wrong(&error))?;
+    Credentials::parse(&text).map_err(|error| wrong(&error))
+}
+
+/// A file's bytes, unless its mode has a bit that it must not have.
+fn read(path: &PathBuf, forbidden: u32) -> Outcome<Vec<u8>> {
+    let known = fs::metadata(path).map_err(|error| Failure::file(path, &error))?;
+    let shown = path.display();
+    if known.mode() & forbidden != 0 {
+        let mode = known.mode() & 0o777;
+        return Err(Failure::trouble(format_args!(
+            "{shown} has mode {mode:03o}, so others than its owner could use or change it: chmod 600 {shown}"
+        )));
+    }
+    if known.len() > MAX_FILE_BYTES {
+        return Err(Failure::trouble(format_args!(
+            "{shown} has over {MAX_FILE_BYTES} bytes: it is something else"
+        )));
+    }
+    fs::read(path).map_err(|error| Failure::file(path, &error))
+}
