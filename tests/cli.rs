@@ -6,10 +6,14 @@
 mod appends;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "cli/credentials.rs"]
 mod credentials;
 #[path = "cli/directories.rs"]
 mod directories;
+#[path = "cli/encrypted.rs"]
+mod encrypted;
 #[path = "cli/reads.rs"]
 mod reads;
 #[path = "cli/serving.rs"]
