@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use crate::{
-    rig::{MANY, Place, flip},
+    rig::{MANY, Place, Server, flip},
     tools::{go, python},
 };
 
@@ -81,7 +81,11 @@ fn no_reader_takes_an_altered_copy() {
         ("tile/entries/001", 20, ["was not signed", "was not signed", "fsck: failed: tile/0/001"]),
         ("tile/entries/002.p/88", 20, ["was not signed", "was not signed", "fsck: failed: tile/0/002.p/88"]),
         ("tile/0/001", 4_000, ["tile/0/001 holds other hashes", "inconsistent tile", "calculated root"]),
-        ("tile/0/002.p/88", 50, ["tile/0/002.p/88 holds other hashes", "inconsistent tile", "calculated root"]),
+        (
+            "tile/0/002.p/88",
+            50,
+            ["tile/0/002.p/88 holds other hashes", "inconsistent tile", "calculated root"],
+        ),
         ("tile/1/000.p/2", 40, ["tile/1/000.p/2 holds other hashes", "inconsistent tile", "calculated root"]),
         ("checkpoint", root, ["signature does not verify", "invalid signature", "invalid signature"]),
     ];
