@@ -6,6 +6,8 @@
 mod appends;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/credentials.rs"]
+mod credentials;
 #[path = "cli/directories.rs"]
 mod directories;
 #[path = "cli/reads.rs"]

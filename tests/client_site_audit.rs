@@ -8,80 +8,17 @@ use graven_client::{
 };
 use graven_merkle::{
     Frontier, Hash, TreeSize, leaf_hash,
-    tile::{BundleError, EntryBundle, TILE_WIDTH, new_bundles, tiles},
+    tile::{BundleError, EntryBundle},
 };
-use graven_note::{Checkpoint, KeyName, LocalSigner, Origin, SignatureType, Signer, sign_checkpoint};
-use std::{
-    collections::HashMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
-const ORIGIN: &str = "example.com/audit";
-
-/// A log's folder, and who signs for it.
-struct Site {
-    folder: tempfile::TempDir,
-    signer: LocalSigner,
-}
-
-fn entry(index: u64) -> Vec<u8> {
-    format!("entry {index}").into_bytes()
-}
+#[path = "support/site.rs"]
+mod site;
+use site::{ORIGIN, Site, entry};
 
 impl Site {
-    fn new(size: u32) -> Self {
-        let name = KeyName::new(ORIGIN).unwrap();
-        let signer = LocalSigner::generate(name, SignatureType::Ed25519, &[7; 32]).unwrap();
-        let site = Self { folder: tempfile::tempdir().unwrap(), signer };
-        let size = TreeSize::from(size);
-        let mut nodes = HashMap::new();
-        let mut frontier = Frontier::new();
-        for index in 0..size.get() {
-            frontier.push_with(leaf_hash(&entry(index)), |id, hash| {
-                nodes.insert(id, hash);
-            });
-        }
-        for path in tiles(size) {
-            site.write(
-                &path.to_string(),
-                &path.node_ids().flat_map(|id| *nodes[&id].as_bytes()).collect::<Vec<_>>(),
-            );
-        }
-        for path in new_bundles(TreeSize::ZERO, size) {
-            let first = path.index() * u64::from(TILE_WIDTH);
-            let entries = (first..first + u64::from(path.width())).map(entry);
-            site.write(&path.to_string(), &EntryBundle::encode(entries).unwrap());
-        }
-        site.sign(size, frontier.root());
-        site
-    }
-
-    fn sign(&self, size: TreeSize, root: Hash) {
-        let checkpoint = Checkpoint::new(Origin::new(ORIGIN).unwrap(), size, root);
-        let note = sign_checkpoint(&checkpoint, &[&self.signer], 1_700_000_000).unwrap();
-        self.write("checkpoint", note.as_str().as_bytes());
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path)
-    }
-
-    fn write(&self, path: &str, bytes: &[u8]) {
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-
-    fn change(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = fs::read(self.path(path)).unwrap();
-        change(&mut bytes);
-        self.write(path, &bytes);
-    }
-
     fn audit(&self) -> Result<u64, Finding> {
-        let trust = Trust::of_vkeys([self.signer.vkey().to_string()]).unwrap();
-        audit_folder(self.folder.path(), &trust)
+        audit_folder(self.folder(), &self.trust())
     }
 
     /// Alters an entry together with its stored leaf hash.
@@ -122,9 +59,8 @@ fn logs_of_every_shape_pass() {
 #[test]
 fn progress_counts_the_bytes_of_entries() {
     let site = Site::new(9_000);
-    let trust = Trust::of_vkeys([site.signer.vkey().to_string()]).unwrap();
     let mut seen = Vec::new();
-    let audited = audit::site(&Folder::new(site.folder.path()), &trust, |at| seen.push(at)).unwrap();
+    let audited = audit::site(&Folder::new(site.folder()), &site.trust(), |at| seen.push(at)).unwrap();
     let bytes: usize = (0..9_000).map(|index| entry(index).len()).sum();
     assert_eq!(usize::try_from(audited.entry_bytes()), Ok(bytes));
     assert!(seen.windows(2).all(|pair| pair[0].entries < pair[1].entries));

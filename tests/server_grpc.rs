@@ -10,6 +10,7 @@ mod appends;
 mod logs;
 #[path = "server_grpc/reads.rs"]
 mod reads;
+#[allow(dead_code)] // shared with other tests, and each needs a part of it
 #[path = "server_grpc/service.rs"]
 mod service;
 #[path = "server_grpc/streams.rs"]

@@ -30,7 +30,7 @@ pub(crate) fn sync_p50_us(dir: &Path, time: Duration) -> f64 {
 /// L: entries a second of the serial loop that hashes 4,096 entries into a tree, writes them and syncs.
 pub(crate) fn serial_loop(dir: &Path, entry_bytes: usize, time: Duration) -> f64 {
     let file = prewritten(dir);
-    let entries = crate::load::random_bytes(LOOP_ENTRIES * entry_bytes);
+    let entries = crate::calls::random_bytes(LOOP_ENTRIES * entry_bytes);
     let mut frontier = Frontier::new();
     let (mut count, mut at) = (0_usize, 0_usize);
     let started = Instant::now();

@@ -1,31 +1,43 @@
-//! E: what tonic itself costs, with the messages of an append and nothing behind them.
+//! E: what tonic itself costs, with the messages of a call and nothing behind them.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use graven_proto::v1::{AppendRequest, AppendResponse};
+use graven_proto::v1::{AppendRequest, AppendResponse, GetInclusionProofRequest, GetInclusionProofResponse};
+use prost::Message;
 use tonic::body::Body;
-use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::server::{Grpc, NamedService};
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-pub(crate) const PATH: &str = "/bench.Echo/Append";
+pub(crate) const APPEND: &str = "/bench.Echo/Append";
+pub(crate) const PROVE: &str = "/bench.Echo/Prove";
 
-/// Serves until it is killed; prints where.
-pub(crate) fn serve() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+/// Serves until it is killed; prints where. `answer` holds the real answer that it gives to who asks for a proof.
+pub(crate) fn serve(answer: Option<&Path>) {
+    let proof = answer.map_or_else(GetInclusionProofResponse::default, |path| {
+        let bytes = std::fs::read(path).expect("the answer can be read");
+        GetInclusionProofResponse::decode(bytes.as_slice()).expect("the answer is one")
+    });
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(crate::WORKERS).enable_all().build();
     runtime.expect("a runtime starts").block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         println!("listening on http://{}", listener.local_addr().expect("it is bound"));
-        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-        let server = tonic::transport::Server::builder().tcp_nodelay(true).add_service(Echo);
+        // Without nodelay some answers wait 40 ms for an acknowledgement by TCP, and any server looks fast beside that.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let server = tonic::transport::Server::builder().add_service(Echo { proof });
         server.serve_with_incoming(incoming).await.expect("the echo serves");
     });
 }
 
 #[derive(Clone)]
-struct Echo;
+struct Echo {
+    proof: GetInclusionProofResponse,
+}
 
 impl NamedService for Echo {
     const NAME: &'static str = "bench.Echo";
@@ -41,24 +53,31 @@ impl tower::Service<http::Request<Body>> for Echo {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(async move {
-            let codec = ProstCodec::<AppendResponse, AppendRequest>::default();
-            Ok(Grpc::new(codec).unary(Answer, request).await)
-        })
+        if request.uri().path() == APPEND {
+            return Box::pin(answer(request, |request: AppendRequest| append(&request)));
+        }
+        let proof = self.proof.clone();
+        Box::pin(answer(request, move |_: GetInclusionProofRequest| proof.clone()))
     }
 }
 
-struct Answer;
+async fn answer<Q, A>(
+    request: http::Request<Body>,
+    answer: impl Fn(Q) -> A + Clone,
+) -> Result<http::Response<Body>, Infallible>
+where
+    Q: Message + Default + 'static,
+    A: Message + Default + 'static,
+{
+    let service = tower::service_fn(|request: Request<Q>| {
+        std::future::ready(Ok::<_, Status>(Response::new(answer(request.into_inner()))))
+    });
+    Ok(Grpc::new(ProstCodec::<A, Q>::default()).unary(service, request).await)
+}
 
-impl UnaryService<AppendRequest> for Answer {
-    type Response = AppendResponse;
-    type Future = std::future::Ready<Result<Response<AppendResponse>, Status>>;
-
-    fn call(&mut self, request: Request<AppendRequest>) -> Self::Future {
-        // As many bytes as a real answer has: an index, 32 bytes of hash, a time.
-        let leaf_hash = request.into_inner().entry.slice(..32);
-        let log_time = Some(prost_types::Timestamp { seconds: 1_760_000_000, nanos: 1 });
-        let answer = AppendResponse { index: 1 << 20, leaf_hash, log_time, ..AppendResponse::default() };
-        std::future::ready(Ok(Response::new(answer)))
-    }
+fn append(request: &AppendRequest) -> AppendResponse {
+    // As many bytes as a real answer has: an index, 32 bytes of hash, a time.
+    let leaf_hash = request.entry.slice(..32);
+    let log_time = Some(prost_types::Timestamp { seconds: 1_760_000_000, nanos: 1 });
+    AppendResponse { index: 1 << 20, leaf_hash, log_time, ..AppendResponse::default() }
 }

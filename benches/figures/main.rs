@@ -1,105 +1,83 @@
-//! How fast it is, as ratios against baselines measured in the same run.
+//! How fast it is, as ratios against baselines measured in the same run. `benches/README.md` says what each figure
+//! means, what it came to and what bounds it.
 //!
-//! `cargo bench -p graven --bench figures` prints a table and one JSON line a figure; `-- --quick` takes shorter rounds.
-//! Baselines: **E**, a bare tonic echo with the same messages, concurrency and connections; **F**, one write and
+//! `cargo bench -p graven --bench figures` prints a table, then JSON; `-- --help` lists the options.
+//! Baselines: **E**, a bare tonic echo with the same bytes, concurrency and connections; **F**, one write and
 //! `fdatasync` on a prewritten file; **L**, the serial loop that hashes, writes and syncs 4,096 entries. Rounds of
 //! baseline and figure alternate, so that a machine that changes its speed changes both. Server and echo are processes
-//! of their own; the load comes from this one.
+//! of their own; the load comes from this one; each side has two workers.
 
 #![allow(clippy::cast_possible_truncation, clippy::unwrap_used)] // figures: a failed run says so and ends
 #![allow(missing_docs, unreachable_pub)]
 
+mod append;
+mod audit;
+mod batch;
+mod calls;
 mod disk;
 mod echo;
+mod growth;
 mod load;
 mod machine;
+mod options;
 mod peer;
+mod proof;
 mod report;
+mod rounds;
+mod size;
+mod start;
+mod stream;
+mod world;
 
-use std::time::Duration;
-
-use load::{Load, Sample};
+use clap::{Parser, ValueEnum};
+use options::{Family, Options};
 use report::Table;
+use world::World;
 
-/// Rounds of each figure.
-const ROUNDS: usize = 5;
+/// Threads of a runtime, on either side.
+const WORKERS: usize = 2;
 /// Bytes of an entry, incompressible.
 const ENTRY_BYTES: usize = 256;
 /// Connections that the load is spread over.
 const CONNECTIONS: usize = 4;
 
 fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    if args.iter().any(|arg| arg == "--echo-server") {
-        return echo::serve();
+    let options = Options::parse();
+    if options.echo_server {
+        return echo::serve(options.answer.as_deref());
     }
-    let is_quick = args.iter().any(|arg| arg == "--quick");
-    let round = Duration::from_secs(if is_quick { 2 } else { 5 });
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime starts").block_on(measure(round));
+    if options.list {
+        return Family::value_variants().iter().for_each(|family| println!("{}", family.line()));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    runtime.expect("a runtime starts").block_on(async {
+        tokio::select! {
+            () = measure(options) => {}
+            // What was started ends, and what was written goes, with the values that own them.
+            _ = tokio::signal::ctrl_c() => eprintln!("interrupted"),
+        }
+    });
 }
 
-async fn measure(round: Duration) {
-    let dir = tempfile::tempdir_in(".").expect("a directory beside the target can be made");
-    let echo = peer::Peer::echo();
-    let graven = peer::Peer::graven(&dir.path().join("data"));
-    let mut table = Table::default();
-    let machine = machine::Cpu::now(&[echo.pid(), graven.pid()]);
-
-    let e = Load::connect(&echo.url, CONNECTIONS).await;
-    let g = Load::connect(&graven.url, CONNECTIONS).await;
-    for concurrency in [256, 1024] {
-        let (mut ratios, mut tails) = (Vec::new(), Vec::new());
-        let (mut echoes, mut appends) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let base = e.echo(concurrency, round).await;
-            let found = g.append(concurrency, round).await;
-            ratios.push(found.per_second / base.per_second);
-            tails.push(found.p99_us / base.p99_us);
-            echoes.push(base.per_second);
-            appends.push(found.per_second);
+async fn measure(options: Options) {
+    let (is_quick, file) = (options.quick, options.json.clone());
+    let families = options.families();
+    let world = World::new(options);
+    let mut table = Table::new(is_quick);
+    for family in families {
+        eprintln!("── {}", family.line());
+        match family {
+            Family::Append => append::unary(&world, &mut table).await,
+            Family::Ack => append::lone_ack(&world, &mut table).await,
+            Family::Batch => batch::batches(&world, &mut table).await,
+            Family::Stream => stream::streams(&world, &mut table).await,
+            Family::Checkpoints => append::checkpoints(&world, &mut table).await,
+            Family::Size => size::sizes(&world, &mut table).await,
+            Family::Proof => proof::proofs(&world, &mut table).await,
+            Family::Growth => growth::growth(&world, &mut table).await,
+            Family::Audit => audit::audits(&world, &mut table).await,
+            Family::Start => start::starts(&world, &mut table).await,
         }
-        table.add(&format!("E: bare echo, concurrency {concurrency}"), "calls/s", &echoes);
-        table.add(&format!("unary durable append, concurrency {concurrency}"), "entries/s", &appends);
-        table.add(&format!("unary durable append ÷ E, concurrency {concurrency}"), "ratio", &ratios);
-        table.add(&format!("p99 append ÷ p99 E, concurrency {concurrency}"), "ratio", &tails);
     }
-
-    let (mut lone, mut syncs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let base = e.echo(1, round).await;
-        let sync_us = disk::sync_p50_us(dir.path(), round / 2);
-        let found = g.append(1, round).await;
-        lone.push(found.p50_us);
-        syncs.push(sync_us);
-        ratios.push(found.p50_us / (base.p50_us + sync_us));
-    }
-    table.add("F: write + fdatasync, p50", "µs", &syncs);
-    table.add("ack p50, concurrency 1", "µs", &lone);
-    table.add("ack p50 ÷ (E p50 + F), concurrency 1", "ratio", &ratios);
-
-    for bytes in [ENTRY_BYTES, 1024] {
-        let (mut loops, mut batches, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let base = disk::serial_loop(dir.path(), bytes, round);
-            let found = g.append_batch(16, 256, bytes, round).await;
-            ratios.push(found.per_second / base);
-            loops.push(base);
-            batches.push(found.per_second);
-        }
-        table.add(&format!("L: hash + write + fdatasync of 4,096, {bytes} B"), "entries/s", &loops);
-        table.add(&format!("AppendBatch of 256, {bytes} B"), "entries/s", &batches);
-        table.add(&format!("AppendBatch ÷ L, {bytes} B"), "ratio", &ratios);
-    }
-
-    let (mut streams, mut ratios) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let unary: Sample = g.append(256, round).await;
-        let found = g.append_stream(CONNECTIONS, ENTRY_BYTES, round).await;
-        streams.push(found.per_second);
-        ratios.push(found.per_second / unary.per_second);
-    }
-    table.add("AppendStream, 4 streams", "entries/s", &streams);
-    table.add("AppendStream ÷ unary append", "ratio", &ratios);
-    table.print(&machine::Cpu::now(&[echo.pid(), graven.pid()]).since(&machine));
+    table.print(file.as_deref());
 }

@@ -1,40 +1,112 @@
 //! The processes under load.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use graven_merkle::tile::{BundlePath, TILE_WIDTH};
+use tonic::metadata::AsciiMetadataValue;
+
+/// A process that serves; killed when it is dropped.
 pub(crate) struct Peer {
     pub(crate) url: String,
+    /// What it wants to be told by who calls.
+    pub(crate) token: Option<AsciiMetadataValue>,
     child: Child,
+}
+
+/// A data directory with one log, beside it the settings and the credentials of its server.
+pub(crate) struct Data {
+    home: PathBuf,
+    token: String,
+}
+
+impl Data {
+    /// Makes one, with settings for the engine, as TOML, beside the defaults.
+    pub(crate) fn init(home: PathBuf, engine: &str) -> Self {
+        std::fs::create_dir(&home).expect("the folder is new");
+        let settings = format!(
+            "listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\n[access]\ncredentials = \"credentials.toml\"\n\n\
+             [ops]\nlisten = \"127.0.0.1:0\"\n\n[engine]\n{engine}\n"
+        );
+        std::fs::write(home.join("graven.toml"), settings).expect("the settings can be written");
+        run(graven(["init", "--origin", "bench.example/log", "--data-dir"]).arg(home.join("data")));
+        let mut token = graven(["token", "new", "--name", "bench"]);
+        token.args(["--grant", "append:*", "--grant", "read:*", "--grant", "admin:*", "--credentials"]);
+        let token = run(token.arg(home.join("credentials.toml")));
+        Self { home, token: token.trim().to_owned() }
+    }
+
+    /// A server on it, with everything on but TLS, which the baseline has not either.
+    pub(crate) fn serve(&self) -> Peer {
+        let mut serve = graven(["serve", "--log-level", "error", "--config"]);
+        serve.arg(self.home.join("graven.toml")).env("TOKIO_WORKER_THREADS", crate::WORKERS.to_string());
+        let bearer = format!("Bearer {}", self.token).parse().expect("a token is plain text");
+        Peer::start(&mut serve, Some(bearer))
+    }
+
+    /// What opens its server.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.home.join("data")
+    }
+
+    /// The log as static files.
+    pub(crate) fn site(&self) -> PathBuf {
+        self.dir().join("logs/log/site")
+    }
+
+    /// The file that says whose signatures count.
+    pub(crate) fn policy(&self) -> PathBuf {
+        self.dir().join("log.policy")
+    }
+
+    /// Of the first `durable` entries, those that are sealed: as many as whole bundles are there, which are written in
+    /// order.
+    pub(crate) fn sealed(&self, durable: u64) -> u64 {
+        let site = self.site();
+        let is_there = |number: u64| {
+            let path = BundlePath::new(number, TILE_WIDTH).expect("a bundle that can be");
+            site.join(path.to_string()).exists()
+        };
+        let (mut sealed, mut end) = (0, durable / u64::from(TILE_WIDTH));
+        while sealed < end {
+            let middle = sealed + (end - sealed) / 2;
+            if is_there(middle) { sealed = middle + 1 } else { end = middle }
+        }
+        sealed * u64::from(TILE_WIDTH)
+    }
+
+    /// How many entries the log has as static files.
+    pub(crate) fn exported(&self) -> u64 {
+        let checkpoint = std::fs::read_to_string(self.site().join("checkpoint")).unwrap_or_default();
+        checkpoint.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or(0)
+    }
 }
 
 impl Peer {
     /// The bare echo: this program, as a server.
     pub(crate) fn echo() -> Self {
-        let program = std::env::current_exe().expect("this program has a path");
-        Self::start(Command::new(program).arg("--echo-server"))
+        Self::start(Command::new(this_program()).arg("--echo-server"), None)
     }
 
-    /// The real thing, with a new log.
-    pub(crate) fn graven(data_dir: &Path) -> Self {
-        let program = env!("CARGO_BIN_EXE_graven");
-        let mut init = Command::new(program);
-        init.arg("init").arg("--data-dir").arg(data_dir).args(["--origin", "bench.example/log"]);
-        let made = init.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        assert!(made.is_ok_and(|status| status.success()), "graven init failed");
-        let mut serve = Command::new(program);
-        serve.arg("serve").arg("--data-dir").arg(data_dir).args(["--dev", "--listen", "127.0.0.1:0"]);
-        Self::start(serve.args(["--log-level", "warn"]))
+    /// An echo that gives the answer in a file to who asks for a proof.
+    pub(crate) fn echo_of(answer: &Path) -> Self {
+        Self::start(Command::new(this_program()).arg("--echo-server").arg("--answer").arg(answer), None)
     }
 
-    fn start(command: &mut Command) -> Self {
+    fn start(command: &mut Command, token: Option<AsciiMetadataValue>) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the peer starts");
         let stdout = child.stdout.take().expect("its output is piped");
         let line = BufReader::new(stdout).lines().next().and_then(Result::ok).unwrap_or_default();
         let url = line.rsplit(' ').next().unwrap_or_default().to_owned();
-        assert!(url.starts_with("http://"), "the peer said `{line}` instead of where it listens");
-        Self { url, child }
+        let peer = Self { url, token, child };
+        assert!(peer.url.starts_with("http://"), "the peer said `{line}` instead of where it listens");
+        peer
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -43,8 +115,28 @@ impl Peer {
 }
 
 impl Drop for Peer {
+    /// With SIGKILL.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The command that was built for this run.
+pub(crate) fn graven<const N: usize>(args: [impl AsRef<OsStr>; N]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_graven"));
+    command.args(args);
+    command
+}
+
+/// Runs a command to its end and returns what it printed.
+pub(crate) fn run(command: &mut Command) -> String {
+    let ended = command.output().expect("the command starts");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{command:?} failed: {said}");
+    String::from_utf8(ended.stdout).expect("it prints text")
+}
+
+fn this_program() -> PathBuf {
+    std::env::current_exe().expect("this program has a path")
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -11,6 +12,17 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+/// What in the environment of the one who runs the tests would change what they do.
+const VARIABLES: [&str; 7] = [
+    "GRAVEN_SERVER",
+    "GRAVEN_POLICY",
+    "GRAVEN_CA",
+    "GRAVEN_TOKEN",
+    "GRAVEN_TOKEN_FILE",
+    "GRAVEN_CLIENT_CERT",
+    "GRAVEN_CLIENT_KEY",
+];
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,6 +70,16 @@ impl Bench {
         fs::read(self.path(name)).unwrap()
     }
 
+    /// Writes a file that its owner alone may read.
+    pub(crate) fn write_secret(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        self.write(name, bytes);
+        self.set_mode(name, 0o600);
+    }
+
+    pub(crate) fn set_mode(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
     /// Changes one bit of a file, which may be read-only.
     pub(crate) fn flip(&self, name: impl AsRef<Path>, at: usize) {
         let path = self.path(name);
@@ -76,7 +98,9 @@ impl Bench {
     pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_graven"));
         command.args(arguments.split(' ')).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env_remove("GRAVEN_SERVER").env_remove("GRAVEN_POLICY");
+        for variable in VARIABLES {
+            command.env_remove(variable);
+        }
         command
     }
 
@@ -137,6 +161,16 @@ impl Bench {
 impl Server {
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its address without the scheme.
+    pub(crate) fn address(&self) -> &str {
+        self.url.split_once("://").unwrap().1
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -231,7 +265,8 @@ pub(crate) fn finish(mut child: Child) -> Ran {
     Ran { code: child.wait().unwrap().code(), stdout, stderr }
 }
 
-fn ended(command: &mut Command) -> Ran {
+/// Runs a command to its end.
+pub(crate) fn ended(command: &mut Command) -> Ran {
     let output = command.output().unwrap();
     Ran {
         code: output.status.code(),

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use graven_log::Config;
 use graven_proto::v1::append_stream_request::Message;
 use graven_proto::v1::{self, LogKind};
-use graven_server::{Access, Ask, Permission, ServerOptions};
+use graven_server::{Access, Ask, Caller, Denied, Permission, Presented, ServerOptions};
 use prost::Message as _;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::service::{Service, append_request, entry};
 
@@ -19,9 +19,13 @@ type Asked = Vec<(Option<String>, Permission)>;
 struct Closed(Mutex<Asked>);
 
 impl Access for Closed {
-    fn check(&self, ask: &Ask<'_>) -> Result<(), Status> {
+    fn identify(&self, _: &Presented<'_>) -> Result<Caller, Denied> {
+        Ok(Caller::named("somebody", []))
+    }
+
+    fn permit(&self, _: &Caller, ask: &Ask<'_>) -> Result<(), Denied> {
         self.0.lock().unwrap().push((ask.log.map(ToString::to_string), ask.permission));
-        Err(Status::permission_denied("no"))
+        Err(Denied::Permission { caller: "somebody".to_owned(), needed: "read:*".parse().unwrap() })
     }
 }
 

@@ -320,6 +320,10 @@ impl LeafLookup for Knows {
         let found = if self.lies { Some(index(0)) } else { found };
         Ok(Sought { index: found, covered: size(self.covered) })
     }
+
+    fn covered(&self, _: &str) -> Option<TreeSize> {
+        Some(size(self.covered))
+    }
 }
 
 async fn with_lookup(covered: u64, lies: bool) -> (Service, Arc<Knows>) {

@@ -67,10 +67,23 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
+        let is_encrypted = options.tls.is_some();
         let server = Server::new(engine.clone(), options);
         let serving = tokio::spawn(server.serve(listener, async move { drop(stopped.await) }));
-        let channel = Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
+        let endpoint = Channel::from_shared(url.clone()).unwrap();
+        // A test of TLS makes its own connections.
+        let channel = if is_encrypted { endpoint.connect_lazy() } else { endpoint.connect().await.unwrap() };
         Self { engine, log, url, channel, running: None, stop: Some(stop), serving, dir }
+    }
+
+    /// The data folder.
+    pub(crate) fn data(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The address of its port.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.url.trim_start_matches("http://").parse().unwrap()
     }
 
     pub(crate) fn run(&mut self) {

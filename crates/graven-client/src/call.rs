@@ -6,9 +6,14 @@ use graven_proto::{
     Refusal,
     v1::{ErrorReason, admin_service_client::AdminServiceClient, log_service_client::LogServiceClient},
 };
-use tonic::{Code, Request, Response, Status, transport::Channel};
+use tonic::{Code, Request, Response, Status};
 
-use crate::{RetryPolicy, connect::Pool, retry::connection_broke};
+use crate::{
+    DialError, RetryPolicy,
+    connect::{Connection, Pool},
+    dial,
+    retry::connection_broke,
+};
 
 /// A call that did not succeed: the server refused it, or could not be reached.
 #[derive(Clone, Debug)]
@@ -65,9 +70,10 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.refusal {
             Some(refusal) => write!(f, "{} ({})", refusal.message(), refusal.reason().as_str_name())?,
-            None if connection_broke(&self.0.status) => {
-                write!(f, "the server cannot be reached or went away: {}", self.0.status.message())?;
-            }
+            None if connection_broke(&self.0.status) => match DialError::within(&self.0.status) {
+                Some(error) => write!(f, "the server cannot be reached: {error}")?,
+                None => write!(f, "the server went away: {}", dial::deepest(&self.0.status))?,
+            },
             None => write!(f, "{} ({:?})", self.0.status.message(), self.code())?,
         }
         if self.0.attempts > 1 { write!(f, ", after {} attempts", self.0.attempts) } else { Ok(()) }
@@ -85,7 +91,7 @@ pub(crate) async fn call_log<Q, A, F>(
     pool: &Pool,
     retries: &RetryPolicy,
     request: &Q,
-    rpc: impl Fn(LogServiceClient<Channel>, Request<Q>) -> F,
+    rpc: impl Fn(LogServiceClient<Connection>, Request<Q>) -> F,
 ) -> Result<A, CallError>
 where
     Q: Clone,
@@ -99,7 +105,7 @@ pub(crate) async fn call_admin<Q, A, F>(
     pool: &Pool,
     retries: &RetryPolicy,
     request: &Q,
-    rpc: impl Fn(AdminServiceClient<Channel>, Request<Q>) -> F,
+    rpc: impl Fn(AdminServiceClient<Connection>, Request<Q>) -> F,
 ) -> Result<A, CallError>
 where
     Q: Clone,

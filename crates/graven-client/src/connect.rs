@@ -1,11 +1,11 @@
 //! Connections to a server.
 
 use std::{
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -13,13 +13,22 @@ use graven_proto::{
     limits::MAX_MESSAGE_BYTES,
     v1::{admin_service_client::AdminServiceClient, log_service_client::LogServiceClient},
 };
+use http::{HeaderValue, header::AUTHORIZATION};
 use thiserror::Error;
 use tonic::{
     Request,
-    transport::{Channel, Endpoint, Uri},
+    body::Body,
+    transport::{Channel, Endpoint},
 };
+use tower::Service;
 
-use crate::{AdminClient, Appender, LogClient, RetryPolicy, Trust};
+use crate::{
+    AdminClient, Appender, BearerToken, CertificatesError, ClientIdentity, DialError, LogClient, RetryPolicy,
+    Roots, Trust,
+    address::Address,
+    dial::{self, Dialer},
+    tls,
+};
 
 /// The most connections of one client. A server has none to give away.
 const MAX_CONNECTIONS: usize = 64;
@@ -29,7 +38,8 @@ const MAX_CONNECTIONS: usize = 64;
 const STREAM_FLOW_BYTES: u32 = 2 << 20;
 const CONNECTION_FLOW_BYTES: u32 = 8 << 20;
 
-const USER_AGENT: &str = concat!("graven-client/", env!("CARGO_PKG_VERSION"));
+/// How the client names itself to servers.
+pub(crate) const USER_AGENT: &str = concat!("graven-client/", env!("CARGO_PKG_VERSION"));
 
 /// How to reach a server. The defaults suit most.
 #[derive(Clone, Debug)]
@@ -47,7 +57,13 @@ pub struct ConnectOptions {
     pub keepalive_timeout: Duration,
     /// Which calls are sent again.
     pub retries: RetryPolicy,
-    /// Allows `http://` beyond the loopback interface: everybody on the way reads what is sent.
+    /// Whom to believe that a server is the one it is addressed as. Counts for `https://`.
+    pub roots: Roots,
+    /// What to show a server that asks for a certificate.
+    pub identity: Option<ClientIdentity>,
+    /// What to show with every call. Never sent by `http://` beyond the loopback interface.
+    pub token: Option<BearerToken>,
+    /// Allows `http://` beyond the loopback interface, without a token: everybody on the way reads what is sent.
     pub plaintext_anywhere: bool,
 }
 
@@ -60,6 +76,9 @@ impl Default for ConnectOptions {
             keepalive_interval: Duration::from_secs(20),
             keepalive_timeout: Duration::from_secs(10),
             retries: RetryPolicy::default(),
+            roots: Roots::default(),
+            identity: None,
+            token: None,
             plaintext_anywhere: false,
         }
     }
@@ -69,18 +88,24 @@ impl Default for ConnectOptions {
 #[derive(Debug, Error)]
 pub enum ConnectError {
     /// Not an address.
-    #[error("{0:?} is no server address: write it as http://127.0.0.1:4740")]
+    #[error("{0:?} is no server address: write it as https://log.example.com:4740, or http://127.0.0.1:4740")]
     Address(String),
-    /// The scheme is not `http`.
-    #[error("this client does not speak {0}: use http:// on the loopback interface, or a local tunnel")]
+    /// The scheme is neither `https` nor `http`.
+    #[error("this client does not speak {0}: use https://, or http:// on this machine")]
     Scheme(String),
     /// Plaintext would leave the machine.
     #[error(
-        "{0} is not on this machine, and http:// is not encrypted: allow plaintext explicitly, or use a tunnel"
+        "{0} is not on this machine, and http:// is not encrypted: use https://, or allow plaintext explicitly"
     )]
     Plaintext(String),
-    /// Nobody answered.
-    #[error("no server answers at {address}: is it running there?")]
+    /// A token would leave the machine in plaintext.
+    #[error("the token would go to {0} for everybody on the way to read and use: use https://")]
+    TokenInPlaintext(String),
+    /// The certificates or the key that were given cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
+    /// Nobody answered, or not as a server should.
+    #[error("{address}: {}", why_not(source))]
     Unreachable {
         /// Where.
         address: String,
@@ -92,6 +117,18 @@ pub enum ConnectError {
     Connections(usize),
 }
 
+impl ConnectError {
+    /// What went wrong on the way to the server.
+    #[must_use]
+    pub fn dial_error(&self) -> Option<&DialError> {
+        DialError::within(self)
+    }
+}
+
+fn why_not(error: &tonic::transport::Error) -> String {
+    DialError::within(error).map_or_else(|| dial::deepest(error), ToString::to_string)
+}
+
 /// Connections to one server. Cheap to clone; clones share them.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -99,7 +136,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the server at `address`, such as `http://127.0.0.1:4740`.
+    /// Connects to the server at `address`, such as `https://log.example.com:4740`, or `http://127.0.0.1:4740`
+    /// without TLS. What is given for TLS is not looked at then.
     ///
     /// # Errors
     /// The address is none that this client may use, or nobody answers there.
@@ -107,10 +145,15 @@ impl Client {
         if options.connections == 0 || options.connections > MAX_CONNECTIONS {
             return Err(ConnectError::Connections(options.connections));
         }
-        let endpoint = endpoint(address, &options)?;
+        let server = Address::parse(address)?;
+        server.check(options.token.is_some(), options.plaintext_anywhere)?;
+        let (endpoint, dialer) = (endpoint(&server, &options)?, dialer(&server, &options)?);
+        let target = server.uri().clone();
+        // The endpoint's own address is without TLS, which is the dialer's business and not tonic's.
+        let dial = tower::service_fn(move |_| dialer.clone().call(target.clone()));
         let unreachable = |source| ConnectError::Unreachable { address: address.to_owned(), source };
-        let first = endpoint.connect().await.map_err(unreachable)?;
-        let others = (1..options.connections).map(|_| endpoint.connect_lazy());
+        let first = endpoint.connect_with_connector(dial.clone()).await.map_err(unreachable)?;
+        let others = (1..options.connections).map(|_| endpoint.connect_with_connector_lazy(dial.clone()));
         let channels = std::iter::once(first).chain(others).collect();
         Ok(Self { pool: Pool(Arc::new(Connections { channels, next: AtomicUsize::new(0), options })) })
     }
@@ -148,12 +191,12 @@ struct Connections {
 }
 
 impl Pool {
-    pub(crate) fn log_service(&self) -> LogServiceClient<Channel> {
-        LogServiceClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    pub(crate) fn log_service(&self) -> LogServiceClient<Connection> {
+        LogServiceClient::new(self.connection()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
-    pub(crate) fn admin_service(&self) -> AdminServiceClient<Channel> {
-        AdminServiceClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    pub(crate) fn admin_service(&self) -> AdminServiceClient<Connection> {
+        AdminServiceClient::new(self.connection()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// A request with a deadline that the server sees too.
@@ -167,54 +210,53 @@ impl Pool {
         &self.0.options.retries
     }
 
-    fn channel(&self) -> Channel {
+    fn connection(&self) -> Connection {
         let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
-        self.0.channels[turn % self.0.channels.len()].clone()
+        let channel = self.0.channels[turn % self.0.channels.len()].clone();
+        Connection { channel, authorization: self.0.options.token.as_ref().map(BearerToken::header) }
     }
 }
 
-fn endpoint(address: &str, options: &ConnectOptions) -> Result<Endpoint, ConnectError> {
-    let bad_address = || ConnectError::Address(address.to_owned());
-    let uri: Uri = address.parse().map_err(|_| bad_address())?;
-    let (scheme, host) = (uri.scheme_str().ok_or_else(bad_address)?, uri.host().ok_or_else(bad_address)?);
-    if scheme != "http" {
-        return Err(ConnectError::Scheme(scheme.to_owned()));
+/// A connection that shows the token with every call: none is made without it.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    channel: Channel,
+    authorization: Option<HeaderValue>,
+}
+
+impl Service<http::Request<Body>> for Connection {
+    type Response = http::Response<Body>;
+    type Error = tonic::transport::Error;
+    type Future = <Channel as Service<http::Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.channel.poll_ready(cx)
     }
-    if !options.plaintext_anywhere && !is_loopback(host) {
-        return Err(ConnectError::Plaintext(host.to_owned()));
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        self.channel.call(request)
     }
-    Ok(Endpoint::from(uri)
+}
+
+fn endpoint(server: &Address, options: &ConnectOptions) -> Result<Endpoint, ConnectError> {
+    Ok(Endpoint::from(server.without_tls())
+        .origin(server.uri().clone())
         .user_agent(USER_AGENT)
-        .map_err(|_| bad_address())?
-        .tcp_nodelay(true)
-        .connect_timeout(options.connect_timeout)
+        .map_err(|_| ConnectError::Address(server.uri().to_string()))?
         .http2_keep_alive_interval(options.keepalive_interval)
         .keep_alive_timeout(options.keepalive_timeout)
         .initial_stream_window_size(STREAM_FLOW_BYTES)
         .initial_connection_window_size(CONNECTION_FLOW_BYTES))
 }
 
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plaintext_stays_on_this_machine_unless_told() {
-        let options = ConnectOptions::default();
-        for local in ["http://127.0.0.1:4740", "http://[::1]:4740", "http://localhost:4740"] {
-            assert!(endpoint(local, &options).is_ok(), "{local}");
-        }
-        for far in ["http://192.0.2.1:4740", "http://127.0.0.1.example.com", "http://localhost.example.com"] {
-            assert!(matches!(endpoint(far, &options), Err(ConnectError::Plaintext(_))), "{far}");
-            let allowed = ConnectOptions { plaintext_anywhere: true, ..options.clone() };
-            assert!(endpoint(far, &allowed).is_ok(), "{far}");
-        }
-        assert!(matches!(endpoint("https://localhost", &options), Err(ConnectError::Scheme(_))));
-        assert!(matches!(endpoint("127.0.0.1:4740", &options), Err(ConnectError::Address(_))));
-    }
+fn dialer(server: &Address, options: &ConnectOptions) -> Result<Dialer, ConnectError> {
+    let tls = || tls::config(&options.roots, options.identity.as_ref(), &[dial::HTTP2]);
+    Ok(Dialer {
+        tls: server.is_encrypted().then(tls).transpose()?,
+        timeout: options.connect_timeout,
+        plaintext_stays: !options.plaintext_anywhere,
+    })
 }

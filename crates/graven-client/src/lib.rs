@@ -29,19 +29,28 @@
 //! [`Acked`] is the server's promise, and is named so; the leaf hash in it was computed here. What a server
 //! tells about its logs has no proof either: those types are called [`ReportedLog`] and the like.
 //!
-//! [`audit`] checks whole logs. It knows no network, so that a folder of tiles is audited without one.
+//! [`audit`] checks whole logs. It knows no network, so that a folder of tiles is audited without one; [`WebSite`]
+//! brings it the tiles of a log that is on the web.
+//!
+//! # Connections
+//! `https://` is TLS 1.3 and nothing older. The server's certificate has to be signed by whom the system trusts, or
+//! by the [`Roots`] that are given; a [`ClientIdentity`] or a [`BearerToken`] shows who calls. `http://` goes to the
+//! loopback interface only, unless [`ConnectOptions::plaintext_anywhere`] says otherwise, and a token never goes
+//! further by it.
 //!
 //! # Limits
-//! Connections are plaintext, and go to the loopback interface only unless
-//! [`ConnectOptions::plaintext_anywhere`] says otherwise. Without a [`FileHeadStore`] the last head is
+//! Proxies named by the environment are not used. Without a [`FileHeadStore`] the last head is
 //! forgotten when the program ends, and with it whether the log went back meanwhile.
 
+mod address;
 mod admin;
 mod append;
 pub mod audit;
 mod batch;
 mod call;
 mod connect;
+mod credentials;
+mod dial;
 mod entries;
 mod fault;
 mod follow;
@@ -53,14 +62,21 @@ mod prove;
 mod range;
 mod retry;
 mod stream;
+mod tls;
 mod trust;
 mod watch;
+mod web;
 
 pub use admin::{AdminClient, ReportedHead, ReportedLog};
 pub use append::{Acked, Append, AppendError, AppendTarget, Proven, Unproven};
 pub use batch::{AckedBatch, AppendBatch, ProvenBatch};
 pub use call::CallError;
 pub use connect::{Client, ConnectError, ConnectOptions};
+pub use credentials::{
+    BearerToken, BearerTokenError, CertificatesError, ClientIdentity, MAX_TOKEN_BYTES, RootCertificates,
+    Roots,
+};
+pub use dial::DialError;
 pub use entries::{VerifiedEntries, VerifiedEntry};
 pub use fault::Fault;
 pub use follow::HeadError;
@@ -71,8 +87,13 @@ pub use log::{Appender, LogClient};
 pub use prove::{ReadError, VerifiedConsistency, VerifiedMulti, VerifiedProof};
 pub use retry::RetryPolicy;
 pub use stream::{Acks, StreamAck, StreamClosed, StreamError, StreamSender, UnknownEntry};
+pub use tls::TlsProblem;
 pub use trust::{ProofRefused, Trust, TrustError, UntrustedHead};
 pub use watch::Watch;
+pub use web::{WebError, WebOptions, WebSite};
+
+#[doc(no_inline)]
+pub use tonic::Code;
 
 #[doc(no_inline)]
 pub use graven_proto::v1::{ErrorReason, LogKind, LogState, Visibility};

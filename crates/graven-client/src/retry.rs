@@ -5,6 +5,8 @@ use std::{iter, time::Duration};
 use graven_proto::Refusal;
 use tonic::{Code, Status, TimeoutExpired};
 
+use crate::DialError;
+
 /// How often and how patiently a call is tried again.
 ///
 /// Only calls that are safe to repeat are: reads, and appends under an idempotency key. And only when the
@@ -32,11 +34,12 @@ impl RetryPolicy {
 
     /// How long to wait after `failures` failures, the last of them with `status`; `None` means give up.
     pub(crate) fn delay_after(&self, failures: u32, status: &Status) -> Option<Duration> {
-        if failures >= self.attempts {
+        let lasting = DialError::within(status).is_some_and(DialError::is_lasting);
+        if failures >= self.attempts || lasting {
             return None;
         }
         let asked = Refusal::of(status).and_then(|refusal| refusal.retry_after());
-        let own = self.first_delay.saturating_mul(1 << (failures - 1).min(16)).min(self.longest_delay);
+        let own = self.own_delay(failures);
         let delay = match status.code() {
             Code::ResourceExhausted => asked?,
             Code::Unavailable => asked.unwrap_or(own),
@@ -44,6 +47,11 @@ impl RetryPolicy {
             _ => return None,
         };
         (delay <= self.longest_delay).then_some(delay)
+    }
+
+    /// How long to wait after `failures` failures where the server does not say.
+    pub(crate) fn own_delay(&self, failures: u32) -> Duration {
+        self.first_delay.saturating_mul(1 << (failures - 1).min(16)).min(self.longest_delay)
     }
 }
 

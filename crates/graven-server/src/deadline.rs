@@ -29,18 +29,18 @@ mod tests {
 
     #[test]
     fn a_callers_timeout_is_read_or_left_alone() {
-        let of = |text: &str| {
+        let read = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("grpc-timeout", text.parse().unwrap());
-            super::of(&headers)
+            of(&headers)
         };
-        assert_eq!(of("2S"), Some(Duration::from_secs(2)));
-        assert_eq!(of("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
-        assert_eq!(of("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(of("7u"), Some(Duration::from_micros(7)));
+        assert_eq!(read("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("7u"), Some(Duration::from_micros(7)));
         for bad in ["", "S", "1", "1s", "-1S", "999999999S", "1.5S"] {
-            assert_eq!(of(bad), None, "{bad:?}");
+            assert_eq!(read(bad), None, "{bad:?}");
         }
-        assert_eq!(super::of(&HeaderMap::new()), None);
+        assert_eq!(of(&HeaderMap::new()), None);
     }
 }

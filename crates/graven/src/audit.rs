@@ -1,13 +1,17 @@
 //! `graven audit`: a whole log, by anybody.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use graven_client::audit::{self, Audited, Finding, Folder, RemoteAuditError, SiteError};
+use graven_client::{
+    WebOptions, WebSite,
+    audit::{self, Audited, Finding, Folder, RemoteAuditError, SiteError, TileSource},
+};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::{
+    credentials::Credentials,
     exit::{Failure, Outcome},
     output,
     remote::TrustedLog,
@@ -16,12 +20,17 @@ use crate::{
 const EXAMPLES: &str = "\
 Reads and hashes every entry, compares every stored hash, and checks that all of it leads to a head that the \
 pinned keys signed. Names the first entry that does not. --dir works on the folder of any log that is laid out \
-as C2SP tlog-tiles, offline.
+as C2SP tlog-tiles, offline, and --url on any such log on the web.
+
+--url takes http:// too, on any host: an audit checks all that comes, so nobody on the way can deceive it. A token \
+is sent where --token-file gives one, by https:// or to this machine, and never to where the site redirects. What \
+the environment holds for --server (GRAVEN_TOKEN and the like) is not shown to others.
 
 Examples:
   graven audit --policy audit.policy
   graven audit --key VKEY --server http://127.0.0.1:4740 --log audit
-  graven audit --policy audit.policy --dir data/logs/audit/site";
+  graven audit --policy audit.policy --dir data/logs/audit/site
+  graven audit --key VKEY --url https://log.example.com/audit";
 
 /// Check a whole log: every entry, every stored hash, the signed root
 #[derive(Args, Debug)]
@@ -30,6 +39,10 @@ pub(crate) struct AuditArgs {
     /// Folder of a log to audit instead of a server: the one that holds `checkpoint` and `tile`
     #[arg(long, value_name = "SITE")]
     dir: Option<PathBuf>,
+
+    /// Address of a log to audit by its tiles on the web: `checkpoint` and `tile` lie below it
+    #[arg(long, value_name = "PREFIX", conflicts_with = "dir")]
+    url: Option<String>,
 
     /// Print one JSON object, also where the audit fails
     #[arg(long)]
@@ -41,9 +54,10 @@ pub(crate) struct AuditArgs {
 
 pub(crate) async fn run(args: AuditArgs) -> Outcome {
     let bar = output::progress("auditing");
-    let audited = match args.dir.clone() {
-        Some(dir) => of_folder(&args, dir, &bar).await,
-        None => of_server(&args, &bar).await,
+    let audited = match (&args.dir, &args.url) {
+        (Some(dir), _) => of_folder(&args, dir, &bar).await,
+        (None, Some(url)) => of_site(&args, url, &bar).await,
+        (None, None) => of_server(&args, &bar).await,
     };
     bar.finish_and_clear();
     report(&audited?, args.json)
@@ -58,16 +72,30 @@ async fn of_server(args: &AuditArgs, bar: &ProgressBar) -> Outcome<Audited> {
     })
 }
 
-async fn of_folder(args: &AuditArgs, dir: PathBuf, bar: &ProgressBar) -> Outcome<Audited> {
-    let trust = args.log.trust.trust(args.log.trust.demanded()?, args.log.at.log.as_deref())?;
+async fn of_folder(args: &AuditArgs, dir: &Path, bar: &ProgressBar) -> Outcome<Audited> {
     if !dir.is_dir() {
         let dir = dir.display();
         return Err(Failure::trouble(format_args!(
             "{dir} is no folder: give the one that holds `checkpoint`"
         )));
     }
+    of_tiles(args, Folder::new(dir), bar).await
+}
+
+async fn of_site(args: &AuditArgs, url: &str, bar: &ProgressBar) -> Outcome<Audited> {
+    let Credentials { roots, identity, token } = args.log.at.server.credentials.as_given()?;
+    let site = WebSite::new(url, WebOptions { roots, identity, token, ..WebOptions::default() })?;
+    of_tiles(args, site, bar).await
+}
+
+async fn of_tiles(
+    args: &AuditArgs,
+    source: impl TileSource + Send + 'static,
+    bar: &ProgressBar,
+) -> Outcome<Audited> {
+    let trust = args.log.trust.trust(args.log.trust.demanded()?, args.log.at.log.as_deref())?;
     let bar = bar.clone();
-    let audit = move || audit::site(&Folder::new(dir), &trust, |progress| output::show(&bar, progress));
+    let audit = move || audit::site(&source, &trust, |progress| output::show(&bar, progress));
     let audited = tokio::task::spawn_blocking(audit).await.map_err(Failure::trouble)?;
     audited.map_err(|error| match &error {
         SiteError::Found(finding) => failed(args.json, finding),

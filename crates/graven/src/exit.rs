@@ -3,7 +3,8 @@
 use std::{fmt, io, path::Path};
 
 use graven_client::{
-    AppendError, CallError, ConnectError, ErrorReason, Fault, HeadError, ReadError, StreamError, TrustError,
+    AppendError, CallError, Code, ConnectError, DialError, ErrorReason, Fault, HeadError, ReadError,
+    StreamError, TlsProblem, TrustError,
     audit::{RemoteAuditError, SiteError},
 };
 use graven_log::{InitError, OpenError};
@@ -39,6 +40,8 @@ pub(crate) enum Exit {
 pub(crate) struct Failure {
     exit: Exit,
     message: String,
+    /// What to do about it, in terms of the command line.
+    advice: Option<&'static str>,
 }
 
 /// How every command ends.
@@ -46,7 +49,7 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string() }
+        Self { exit, message: message.to_string(), advice: None }
     }
 
     /// The caller erred, or something cannot be done.
@@ -64,6 +67,11 @@ impl Failure {
         Self::trouble(format_args!("{}: {error}", path.display()))
     }
 
+    /// A call to a server failed.
+    fn of_call(call: &CallError, message: impl fmt::Display) -> Self {
+        Self { advice: advice_on_call(call), ..Self::new(exit_of_call(call), message) }
+    }
+
     /// The same failure in other words.
     pub(crate) fn saying(self, message: String) -> Self {
         Self { message, ..self }
@@ -79,7 +87,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<_> = self.message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        f.write_str(&lines.join("; "))
+        f.write_str(&lines.join("; "))?;
+        self.advice.map_or(Ok(()), |advice| write!(f, " ({advice})"))
     }
 }
 
@@ -88,6 +97,28 @@ fn exit_of(fault: Fault) -> Exit {
         Fault::Trouble => Exit::Trouble,
         Fault::CheckFailed => Exit::CheckFailed,
         Fault::Rollback => Exit::Rollback,
+    }
+}
+
+/// Which options help, where the library cannot know them by name.
+fn advice_on_call(error: &CallError) -> Option<&'static str> {
+    match error.code() {
+        Code::Unauthenticated => Some(
+            "show one that the server knows: --token-file FILE, or --client-cert FILE --client-key FILE; \
+             `graven token new` beside the server makes a token",
+        ),
+        Code::PermissionDenied => {
+            Some("the server knows who calls; its operator says what that credential may do, by its grants")
+        }
+        _ => None,
+    }
+}
+
+fn advice_on_dial(error: &DialError) -> Option<&'static str> {
+    match error {
+        DialError::Tls(TlsProblem::Untrusted) => Some("--ca FILE"),
+        DialError::Tls(TlsProblem::CertificateDemanded) => Some("--client-cert FILE --client-key FILE"),
+        _ => None,
     }
 }
 
@@ -104,15 +135,16 @@ fn exit_of_call(error: &CallError) -> Exit {
 
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
-        Self::new(exit_of_call(&error), error)
+        Self::of_call(&error, &error)
     }
 }
 
 impl From<HeadError> for Failure {
     fn from(error: HeadError) -> Self {
-        let exit =
-            if let HeadError::Call(call) = &error { exit_of_call(call) } else { exit_of(error.fault()) };
-        Self::new(exit, error)
+        match error {
+            HeadError::Call(call) => call.into(),
+            other => Self::new(exit_of(other.fault()), other),
+        }
     }
 }
 
@@ -128,15 +160,19 @@ impl From<ReadError> for Failure {
 
 impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
-        let exit = error.call().map_or_else(|| exit_of(error.fault()), exit_of_call);
-        Self::new(exit, error)
+        match error.call() {
+            Some(call) => Self::of_call(call, &error),
+            None => Self::new(exit_of(error.fault()), error),
+        }
     }
 }
 
 impl From<StreamError> for Failure {
     fn from(error: StreamError) -> Self {
-        let exit = error.problem.call().map_or_else(|| exit_of(error.fault()), exit_of_call);
-        Self::new(exit, error)
+        match error.problem.call() {
+            Some(call) => Self::of_call(call, &error),
+            None => Self::new(exit_of(error.fault()), error),
+        }
     }
 }
 
@@ -163,7 +199,7 @@ impl From<TrustError> for Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        Self::trouble(error)
+        Self { advice: error.dial_error().and_then(advice_on_dial), ..Self::trouble(error) }
     }
 }
 

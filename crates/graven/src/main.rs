@@ -5,6 +5,7 @@ mod audit;
 mod cli;
 mod config;
 mod consistency;
+mod credentials;
 mod demo;
 mod exit;
 mod fsck;

@@ -6,6 +6,7 @@ use clap::Args;
 use graven_client::{Appender, Client, ConnectOptions, ErrorReason, FileHeadStore, LogClient, ReportedLog};
 
 use crate::{
+    credentials::{CredentialArgs, Credentials},
     exit::{Failure, Outcome},
     trust::TrustArgs,
 };
@@ -13,12 +14,16 @@ use crate::{
 /// Where the server is.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
-    /// Address of the server
+    /// Address of the server: https://HOST:PORT, or http:// on this machine
     #[arg(long, value_name = "URL", env = "GRAVEN_SERVER", default_value = "http://127.0.0.1:4740")]
     #[arg(help_heading = "Server", hide_env_values = true)]
     pub(crate) server: String,
 
-    /// Allow http:// beyond this machine, where everybody on the way can read and alter what is sent
+    #[command(flatten)]
+    pub(crate) credentials: CredentialArgs,
+
+    /// Allow http:// beyond this machine, where everybody on the way can read and alter what is sent; never with a
+    /// token
     #[arg(long, help_heading = "Server")]
     plaintext_anywhere: bool,
 }
@@ -51,8 +56,10 @@ pub(crate) struct TrustedLog {
 
 impl ServerArgs {
     pub(crate) async fn connect(&self) -> Outcome<Client> {
+        let Credentials { roots, identity, token } = self.credentials.for_server()?;
+        let plaintext_anywhere = self.plaintext_anywhere;
         let options =
-            ConnectOptions { plaintext_anywhere: self.plaintext_anywhere, ..ConnectOptions::default() };
+            ConnectOptions { roots, identity, token, plaintext_anywhere, ..ConnectOptions::default() };
         Ok(Client::connect(&self.server, options).await?)
     }
 }

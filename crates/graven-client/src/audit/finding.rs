@@ -14,7 +14,7 @@ use crate::UntrustedHead;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Finding {
     /// There is no checkpoint.
-    #[error("there is no checkpoint: is this the folder of a log?")]
+    #[error("there is no checkpoint: is this where a log lies?")]
     NoCheckpoint,
     /// The checkpoint is not signed as it must be.
     #[error("the checkpoint is not to be trusted: {0}")]

@@ -3,7 +3,9 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
+    num::NonZero,
     path::{Path, PathBuf},
+    thread,
 };
 
 use graven_merkle::tile::{MAX_ENTRY_BYTES, TILE_WIDTH};
@@ -12,6 +14,9 @@ use graven_merkle::tile::{MAX_ENTRY_BYTES, TILE_WIDTH};
 #[allow(clippy::cast_possible_truncation)]
 pub const MAX_RESOURCE_BYTES: usize = TILE_WIDTH as usize * (MAX_ENTRY_BYTES + size_of::<u16>());
 
+/// More threads than this wait for the disk.
+const MAX_READERS: usize = 8;
+
 /// Reads the resources of a log, named as C2SP tlog-tiles names them: `checkpoint`, `tile/0/000`, …
 pub trait TileSource: Sync {
     /// The bytes of the resource at `path`, at most [`MAX_RESOURCE_BYTES`]; `None` where there is none.
@@ -19,6 +24,11 @@ pub trait TileSource: Sync {
     /// # Errors
     /// It cannot be told, or the resource is longer.
     fn fetch(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// How many threads should fetch at once. A source that is far away wants more of them than there are cores.
+    fn readers(&self) -> usize {
+        thread::available_parallelism().map_or(1, NonZero::get).min(MAX_READERS)
+    }
 }
 
 /// A folder that is laid out as a static tlog-tiles site.

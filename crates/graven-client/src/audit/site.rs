@@ -7,10 +7,19 @@
 //! root              of the entries' hashes    =  of the stored hashes alone  =  signed
 //! ```
 //!
-//! Bundles are hashed by several threads, a few dozen at a time; all else is little work and done in order, so
-//! that the first finding is the one with the lowest index.
+//! Bundles are hashed by several threads; all else is little work and done in order, so that the first finding is
+//! the one with the lowest index. Of T threads number t takes the runs of bundles t, t + T, t + 2T, … and hands
+//! each on through a channel of its own, so that taking from one channel after the other restores the order. What
+//! the channels hold is how far a thread may run ahead: none waits for the slowest fetch of a round.
 
-use std::{io, num::NonZero, ops::Range, panic::resume_unwind, thread};
+use std::{
+    io,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::sync_channel,
+    },
+    thread,
+};
 
 use graven_merkle::{
     EMPTY_ROOT, Frontier, Hash, HashReader as _, NodeId, ProveError, TreeSize, leaf_hash, root,
@@ -24,11 +33,15 @@ use super::{
 };
 use crate::{Trust, VerifiedHead};
 
-/// How many bundles a thread takes at a time: up to a few milliseconds of work, and 4 MiB of usual entries.
-const BUNDLES_PER_TURN: u16 = 32;
+/// How many bundles a thread hands on at a time: some hundred microseconds of work, next to which handing it on is
+/// nothing. A log too short for that many is spread over the threads all the same.
+const BUNDLES_PER_RUN: u64 = 8;
 
-/// More threads than this wait for the disk.
-const MAX_THREADS: usize = 8;
+/// How often progress is told: each so many bundles, of 256 entries each.
+const PROGRESS_BUNDLES: u64 = 16;
+
+/// How many runs a thread may be ahead. They are small: of a full bundle only its hash is handed on.
+const RUNS_AHEAD: usize = 16;
 
 /// Why an audit did not end well.
 #[derive(Debug, Error)]
@@ -69,20 +82,57 @@ pub fn site(
 ) -> Result<Audited, SiteError> {
     let note = fetch(source, "checkpoint")?.ok_or(Finding::NoCheckpoint)?;
     let head = trust.verify_head(&note).map_err(Finding::from)?;
-    let mut audit = Walk::new(source, &head);
-    let bundles = head.size().get().div_ceil(TILE_WIDTH.into());
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
-    let turn = u64::from(BUNDLES_PER_TURN) * u64::try_from(threads).unwrap_or(1);
-    let mut next = 0;
-    while next < bundles {
-        let end = bundles.min(next + turn);
-        for (index, checked) in (next..).zip(check_bundles(source, &head, next..end)) {
-            audit.take(index, checked?)?;
+    let mut walk = Walk::new(source, &head);
+    read_bundles(source, &head, |index, bundle| {
+        walk.take(index, bundle)?;
+        if index % PROGRESS_BUNDLES == 0 || walk.is_complete() {
+            progress(walk.progress());
         }
-        next = end;
-        progress(audit.progress());
-    }
-    audit.finish()
+        Ok(())
+    })?;
+    walk.finish()
+}
+
+/// Checks all bundles in threads, and hands them on in order, until the first that is bad.
+fn read_bundles(
+    source: &dyn TileSource,
+    head: &VerifiedHead,
+    mut take: impl FnMut(u64, CheckedBundle) -> Result<(), SiteError>,
+) -> Result<(), SiteError> {
+    let bundles = head.size().get().div_ceil(TILE_WIDTH.into());
+    let readers = u64::try_from(source.readers()).unwrap_or(u64::MAX).clamp(1, bundles.max(1));
+    let length = bundles.div_ceil(readers).clamp(1, BUNDLES_PER_RUN);
+    let starts = (0..bundles).step_by(usize::try_from(length).unwrap_or(1));
+    let over = AtomicBool::new(false);
+    let check = |first: u64| {
+        let mut run = Vec::new();
+        for index in first..bundles.min(first + length) {
+            let is_good = run.last().is_none_or(Result::is_ok);
+            if is_good && !over.load(Ordering::Relaxed) {
+                run.push(check_bundle(source, head, index));
+            }
+        }
+        run
+    };
+    thread::scope(|scope| {
+        let channels = (0..readers).map(|_| sync_channel(RUNS_AHEAD));
+        let (senders, receivers): (Vec<_>, Vec<_>) = channels.unzip();
+        for (number, sender) in senders.into_iter().enumerate() {
+            let (check, mut own) = (&check, starts.clone().skip(number).step_by(receivers.len()));
+            scope.spawn(move || own.try_for_each(|first| sender.send(check(first))));
+        }
+        let walked = (|| {
+            for (first, receiver) in starts.zip(receivers.iter().cycle()) {
+                // A thread that hands nothing on has panicked, as the scope will.
+                let run = receiver.recv().unwrap_or_default();
+                (first..).zip(run).try_for_each(|(index, checked)| take(index, checked?))?;
+            }
+            Ok(())
+        })();
+        // The others stop at their next bundle, and those that cannot hand on any more at once.
+        over.store(true, Ordering::Relaxed);
+        walked
+    })
 }
 
 /// The bytes of a resource.
@@ -104,7 +154,8 @@ struct Walk<'a> {
 
 /// A bundle whose entries match their stored hashes.
 struct CheckedBundle {
-    hashes: Vec<Hash>,
+    /// The leaf hashes of the last bundle, where it is not full. Of a full one the root is all that is needed.
+    tail: Option<Vec<Hash>>,
     root: Hash,
     entry_bytes: u64,
 }
@@ -117,13 +168,17 @@ impl<'a> Walk<'a> {
 
     fn take(&mut self, index: u64, bundle: CheckedBundle) -> Result<(), SiteError> {
         self.entry_bytes = self.entry_bytes.saturating_add(bundle.entry_bytes);
-        if bundle.hashes.len() < usize::from(TILE_WIDTH) {
-            self.tail = bundle.hashes;
+        if let Some(tail) = bundle.tail {
+            self.tail = tail;
             return Ok(());
         }
         self.levels.push(index, bundle.root)?;
         self.tiles.push(bundle.root);
         Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.progress().entries == self.head.size().get()
     }
 
     fn progress(&self) -> Progress {
@@ -158,30 +213,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Checks some bundles, in threads, and answers in their order.
-fn check_bundles(
-    source: &dyn TileSource,
-    head: &VerifiedHead,
-    bundles: Range<u64>,
-) -> Vec<Result<CheckedBundle, SiteError>> {
-    let turn = u64::from(BUNDLES_PER_TURN);
-    let check = |from: u64| {
-        let indices = from..bundles.end.min(from + turn);
-        indices.map(|index| check_bundle(source, head, index)).collect::<Vec<_>>()
-    };
-    if bundles.end - bundles.start <= turn {
-        return check(bundles.start);
-    }
-    let check = &check;
-    thread::scope(|scope| {
-        let starts = bundles.clone().step_by(usize::from(BUNDLES_PER_TURN));
-        let threads: Vec<_> = starts.map(|from| scope.spawn(move || check(from))).collect();
-        let joined =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        joined.flatten().collect()
-    })
-}
-
 fn check_bundle(
     source: &dyn TileSource,
     head: &VerifiedHead,
@@ -211,7 +242,8 @@ fn check_bundle(
         .into());
     }
     let entry_bytes = entries().map(|entry| u64::try_from(entry.len()).unwrap_or(0)).sum();
-    Ok(CheckedBundle { root: root_of(&hashes), hashes, entry_bytes })
+    let root = root_of(&hashes);
+    Ok(CheckedBundle { root, tail: (!tile.is_full()).then_some(hashes), entry_bytes })
 }
 
 /// Asks the stored tree around a level-0 tile whether it was made from the entries or from the stored hashes.

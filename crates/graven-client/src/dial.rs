@@ -1,0 +1,212 @@
+//! Opening a connection: TCP, then TLS where the address says `https`.
+
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    iter,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::Uri;
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection, HttpConnector},
+    rt::TokioIo,
+};
+use rustls::{ClientConfig, pki_types::ServerName};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use tower::Service;
+
+use crate::tls::TlsProblem;
+
+/// HTTP/2 by its name in ALPN (RFC 9113 §3.1).
+pub(crate) const HTTP2: &[u8] = b"h2";
+
+/// HTTP/1.1 by its name in ALPN.
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
+
+/// The type of a TLS record that is an alert, and the beginning of no message of HTTP.
+const TLS_ALERT: u8 = 0x15;
+
+/// Why no connection came about.
+#[derive(Clone, Debug, Error)]
+pub enum DialError {
+    /// Nobody answers.
+    #[error("no server answers there: is it running? ({0})")]
+    Unreachable(Arc<str>),
+    /// Somebody may answer, but too slowly.
+    #[error("no server answers there within {0:?}")]
+    TimedOut(Duration),
+    /// The name is of this machine, and leads elsewhere.
+    #[error("this name should lead to this machine and does not: use 127.0.0.1 or https://")]
+    LeadsElsewhere,
+    /// The connection ended before TLS was agreed on, without a reason given.
+    #[error("the server hung up before TLS was agreed on: does it speak TLS on this port?")]
+    HungUp,
+    /// TLS was not agreed on.
+    #[error(transparent)]
+    Tls(#[from] TlsProblem),
+}
+
+impl DialError {
+    /// The error of this type that another was caused by.
+    pub(crate) fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+    }
+
+    /// Whether another attempt would end alike.
+    pub(crate) fn is_lasting(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::LeadsElsewhere)
+    }
+}
+
+/// Opens connections, to whatever address it is called with.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) timeout: Duration,
+    /// Whether a connection without TLS has to end on this machine, whatever its name resolves to.
+    pub(crate) plaintext_stays: bool,
+}
+
+impl Dialer {
+    async fn dial(self, address: Uri) -> Result<TokioIo<Line>, DialError> {
+        let limit = self.timeout;
+        timeout(limit, self.open(address)).await.unwrap_or(Err(DialError::TimedOut(limit))).map(TokioIo::new)
+    }
+
+    async fn open(self, address: Uri) -> Result<Line, DialError> {
+        let host = address.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let encrypted = address.scheme_str() == Some("https");
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let unreachable = |error: &dyn std::error::Error| DialError::Unreachable(deepest(error).into());
+        let stream = tcp.call(address).await.map_err(|error| unreachable(&error))?.into_inner();
+        let Some(tls) = self.tls.filter(|_| encrypted) else {
+            let here = stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
+            if self.plaintext_stays && !here {
+                return Err(DialError::LeadsElsewhere);
+            }
+            return Ok(Line { io: Box::new(stream), http2: false, unread: true });
+        };
+        let demanded = tls.alpn_protocols == [HTTP2];
+        let name = ServerName::try_from(host).map_err(|error| unreachable(&error))?;
+        let stream = TlsConnector::from(tls)
+            .connect(name, stream)
+            .await
+            .map_err(|error| TlsProblem::within(&error).map_or(DialError::HungUp, DialError::Tls))?;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        if demanded && !http2 {
+            return Err(TlsProblem::NoHttp2.into());
+        }
+        Ok(Line { io: Box::new(stream), http2, unread: false })
+    }
+}
+
+impl Service<Uri> for Dialer {
+    type Response = TokioIo<Line>;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, address: Uri) -> Self::Future {
+        Box::pin(self.clone().dial(address))
+    }
+}
+
+/// The text of the cause behind all others.
+pub(crate) fn deepest(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+/// A connection that is open. A server may refuse a client's certificate after it seemed to be open already:
+/// such errors are put into words here, because HTTP/2 keeps nothing of them but the text.
+pub(crate) struct Line {
+    io: Box<dyn Stream>,
+    http2: bool,
+    /// Without TLS: whether nothing was read yet.
+    unread: bool,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Connection for Line {
+    fn connected(&self) -> Connected {
+        if self.http2 { Connected::new().negotiated_h2() } else { Connected::new() }
+    }
+}
+
+impl Line {
+    /// Who hangs up may have said why just before: that is worth more than a broken pipe.
+    fn last_words(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
+        let mut bytes = [0; 64];
+        match Pin::new(self).poll_read(cx, &mut ReadBuf::new(&mut bytes)) {
+            Poll::Ready(Err(said)) => said,
+            _ => error,
+        }
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
+        let first = buffer.filled().get(before).filter(|_| self.unread).copied();
+        self.unread &= first.is_none();
+        let problem = match &read {
+            Ok(()) => (first == Some(TLS_ALERT)).then_some(TlsProblem::IsTls),
+            Err(error) => TlsProblem::within(error),
+        };
+        Poll::Ready(problem.map_or(read, |problem| Err(io::Error::new(io::ErrorKind::InvalidData, problem))))
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
+        Poll::Ready(written.map_err(|error| self.last_words(cx, error)))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices));
+        Poll::Ready(written.map_err(|error| self.last_words(cx, error)))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
+        Poll::Ready(flushed.map_err(|error| self.last_words(cx, error)))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

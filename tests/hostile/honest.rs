@@ -1,0 +1,222 @@
+//! An honest client, and what it notices of a flood.
+
+use std::{
+    env, fs,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use graven_proto::v1::{AppendRequest, GetEntryAndProofRequest, log_service_client::LogServiceClient};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use crate::{
+    bench::Server,
+    house::{Credential, House, OPEN},
+    http1::PATIENCE,
+};
+
+/// How much the server may grow, for good or for a moment.
+pub(crate) const MAX_GROWTH_BYTES: u64 = 64 << 20;
+/// A p99 below this is no harm, however good it was before: machines that run tests are busy.
+const HARMLESS: Duration = Duration::from_millis(50);
+
+/// Floods run one at a time: they are measured.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A server that can be flooded, and what it is like in peace.
+pub(crate) struct Field {
+    pub(crate) house: House,
+    pub(crate) server: Server,
+    token: Credential,
+    is_encrypted: bool,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// What a flood did.
+#[derive(Default)]
+pub(crate) struct Tally {
+    /// How often the attack was repeated: frames, requests or connections.
+    pub(crate) rounds: AtomicU64,
+    /// Set when it is over.
+    pub(crate) over: AtomicBool,
+}
+
+/// Whether new clients get in while it lasts.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Newcomers {
+    /// They do.
+    LetIn,
+    /// The server has all the connections that it takes. Whoever has one keeps it.
+    TurnedAway,
+}
+
+pub(crate) fn duration() -> Duration {
+    Duration::from_secs(if is_long() { 20 } else { 2 })
+}
+
+fn is_long() -> bool {
+    env::var_os("GRAVEN_LONG").is_some()
+}
+
+impl Field {
+    /// Plaintext, on the loopback interface.
+    pub(crate) fn plain() -> Self {
+        let (before, after) = (OPEN.split("[tls]").next().unwrap(), OPEN.split("[access]").nth(1).unwrap());
+        Self::with(&format!("{before}[access]{after}"), false)
+    }
+
+    pub(crate) fn encrypted() -> Self {
+        Self::with(OPEN, true)
+    }
+
+    fn with(settings: &str, is_encrypted: bool) -> Self {
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let house = House::new();
+        let token = Credential::new("honest", &["append:*", "read:*", "admin:*"]);
+        house.know(&[&token], "");
+        house.bench.write("graven.toml", settings);
+        let server = house.serve();
+        Self { house, server, token, is_encrypted, _alone: alone }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.server.address()
+    }
+
+    /// The line that the honest client shows.
+    pub(crate) fn bearer(&self) -> String {
+        format!("Bearer {}", self.token.token)
+    }
+
+    /// Runs a flood against the server, by `threads` peers, and holds the server to what it owes everybody else.
+    pub(crate) fn endure(
+        &self,
+        name: &str,
+        threads: usize,
+        newcomers: Newcomers,
+        attack: impl Fn(&Self, &Tally) + Sync,
+    ) {
+        let honest = Honest::connect(self);
+        // Once, so that what comes later is not the first of its kind.
+        honest.latencies(Duration::from_millis(300));
+        let calm = p99(honest.latencies(duration() / 2));
+        let before = self.resident_bytes();
+        let (tally, peak) = (Tally::default(), AtomicU64::new(0));
+        let flooded = thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| attack(self, &tally));
+            }
+            scope.spawn(|| {
+                while !tally.over.load(Ordering::SeqCst) {
+                    peak.fetch_max(self.resident_bytes(), Ordering::SeqCst);
+                    thread::sleep(Duration::from_millis(10));
+                }
+            });
+            scope.spawn(|| self.arrive(newcomers, &tally));
+            let latencies = honest.latencies(duration());
+            tally.over.store(true, Ordering::SeqCst);
+            p99(latencies)
+        });
+        let growth = peak.load(Ordering::SeqCst).saturating_sub(before);
+        let rounds = tally.rounds.load(Ordering::SeqCst);
+        println!("{name}: {rounds} rounds, p99 {calm:.1?} → {flooded:.1?}, grew by {} KiB", growth >> 10);
+        assert!(rounds > 0, "{name}: there was no flood");
+        assert!(growth <= MAX_GROWTH_BYTES, "{name}: the server grew by {} KiB", growth >> 10);
+        let bound = if is_long() { 3 * calm } else { HARMLESS.max(3 * calm) };
+        assert!(flooded <= bound, "{name}: the honest client's p99 went from {calm:?} to {flooded:?}");
+        // And it is over when it is over.
+        honest.latencies(Duration::from_millis(100));
+    }
+
+    /// New clients come while the flood lasts. Nobody waits for an answer that does not come.
+    fn arrive(&self, newcomers: Newcomers, tally: &Tally) {
+        let mut turned_away = 0;
+        // The flood has begun.
+        while tally.rounds.load(Ordering::SeqCst) == 0 && !tally.over.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        while !tally.over.load(Ordering::SeqCst) {
+            let begun = Instant::now();
+            match (Honest::try_connect(self), newcomers) {
+                (Ok(honest), _) => drop(honest.latencies(Duration::ZERO)),
+                (Err(_), Newcomers::TurnedAway) => turned_away += 1,
+                (Err(error), Newcomers::LetIn) => panic!("a new client was not let in: {error:?}"),
+            }
+            assert!(begun.elapsed() < PATIENCE / 4, "a new client waited for {:?}", begun.elapsed());
+            thread::sleep(Duration::from_millis(50));
+        }
+        println!("{turned_away} new clients were turned away");
+    }
+
+    /// The most memory that the server's process ever had.
+    pub(crate) fn most_resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.server.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
+    /// Memory of the server's process.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.server.id())).unwrap();
+        let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * rustix::param::page_size() as u64
+    }
+}
+
+/// A client with one connection.
+struct Honest {
+    runtime: tokio::runtime::Runtime,
+    channel: Channel,
+    bearer: String,
+}
+
+impl Honest {
+    fn connect(field: &Field) -> Self {
+        Self::try_connect(field).unwrap()
+    }
+
+    fn try_connect(field: &Field) -> Result<Self, tonic::transport::Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut endpoint = Endpoint::from_shared(field.server.url().to_owned())?.connect_timeout(PATIENCE);
+        if field.is_encrypted {
+            let ca = Certificate::from_pem(&field.house.authority.pem);
+            endpoint =
+                endpoint.tls_config(ClientTlsConfig::new().ca_certificate(ca).domain_name("localhost"))?;
+        }
+        let channel = runtime.block_on(endpoint.connect())?;
+        Ok(Self { runtime, channel, bearer: field.bearer() })
+    }
+
+    /// Appends and reads back, one call after the other, for this long: how long each took. All of them succeed.
+    fn latencies(&self, time: Duration) -> Vec<Duration> {
+        let bearer = self.bearer.parse::<tonic::metadata::AsciiMetadataValue>().unwrap();
+        let authorize = |mut request: tonic::Request<()>| {
+            request.metadata_mut().insert("authorization", bearer.clone());
+            Ok(request)
+        };
+        let mut log = LogServiceClient::with_interceptor(self.channel.clone(), authorize);
+        let mut latencies = Vec::new();
+        let begun = Instant::now();
+        self.runtime.block_on(async {
+            while latencies.is_empty() || begun.elapsed() < time {
+                let called = Instant::now();
+                let entry = format!("honest {}", latencies.len()).into();
+                let request = AppendRequest { log: "audit".to_owned(), entry, ..Default::default() };
+                tokio::time::timeout(PATIENCE, log.append(request)).await.unwrap().unwrap();
+                let request = GetEntryAndProofRequest { log: "audit".to_owned(), index: 7, tree_size: 0 };
+                tokio::time::timeout(PATIENCE, log.get_entry_and_proof(request)).await.unwrap().unwrap();
+                latencies.push(called.elapsed());
+            }
+        });
+        latencies
+    }
+}
+
+fn p99(mut latencies: Vec<Duration>) -> Duration {
+    latencies.sort();
+    latencies[(latencies.len() - 1) * 99 / 100]
+}
