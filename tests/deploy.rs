@@ -103,7 +103,7 @@ fn exported() -> Metrics {
     let mut metrics = Metrics::new();
 
     let open = Server::start("", "--dev");
-    let appended = open.graven("append --wait published --policy data/audit.policy entry");
+    let mut appended = open.graven("append --wait published --policy data/audit.policy entry");
     assert!(appended.output().unwrap().status.success());
     assert!(request(&open.address, "/audit/checkpoint").contains("404"), "a private log without its reader");
     assert!(request(&open.address, "/healthz").contains("200"));

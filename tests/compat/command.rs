@@ -33,30 +33,25 @@ fn options() -> Facts {
 fn collect_options(bench: &Bench, command: &str, facts: &mut Facts) {
     let arguments = format!("{command} --help");
     let manual = bench.run(arguments.strip_prefix("graven ").unwrap()).ok();
-    let mut section = "";
+    let mut is_command = false;
     for line in manual.text().lines() {
-        if !line.starts_with(' ') {
-            section = line.split(':').next().unwrap();
-        }
         let text = line.trim_start();
-        let word = text.split(' ').next().unwrap();
-        match section {
-            // Two spaces: a longer indent goes on with the description of the command above.
-            "Commands" if line.starts_with("  ") && !line.starts_with("   ") => {
-                let command = format!("{command} {word}");
+        match line.len() - text.len() {
+            0 => is_command = line == "Commands:",
+            2 if is_command => {
+                let command = format!("{command} {}", text.split(' ').next().unwrap());
                 facts.push(command.clone());
                 collect_options(bench, &command, facts);
             }
-            _ if text.starts_with("--") || text.starts_with("-h, --") || text.starts_with("-V, --") => {
-                let usage = text.split("  ").next().unwrap();
-                facts.push(format!("{command} {}", usage.trim()));
-            }
+            // What is indented further describes them.
+            2 | 6 if text.starts_with('-') => facts.push(format!("{command} {text}")),
             _ => {}
         }
-        if let Some((_, variable)) = text.split_once("[env: ") {
-            facts.push(format!("{command}: environment variable {}", variable.trim_end_matches([']', '='])));
-        }
     }
+    let words: Vec<_> = manual.text().split_whitespace().collect();
+    let variables = words.windows(2).filter(|pair| pair[0] == "[env:");
+    let name = |pair: &[&str]| pair[1].trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
+    facts.extend(variables.map(|pair| format!("{command} with {} in the environment", name(pair))));
 }
 
 /// The members of every object that is printed for programs.

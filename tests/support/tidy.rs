@@ -4,8 +4,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 /// The files that people write and read, by extension; dot files come on top. Data is left out.
-const TEXT_EXTENSIONS: [&str; 10] =
-    ["go", "java", "md", "proto", "py", "rs", "service", "sh", "toml", "xml"];
+const TEXT_EXTENSIONS: [&str; 10] = ["go", "java", "md", "proto", "py", "rs", "service", "sh", "toml", "xml"];
 
 /// The workspace's crates with the names of everything they depend on, in whatever way.
 pub(crate) fn packages() -> Vec<(String, Vec<String>)> {

@@ -52,5 +52,5 @@ pub use access::{
 pub use lookup::{LeafLookup, LookupError, Sought};
 pub use net::{ClientAuth, Tls, TlsError};
 pub use ops::Ops;
-pub use options::{MAX_STREAMS, PUBLISH_WAIT_MAX, ServerOptions};
+pub use options::{MAX_STREAMS, OnCall, PUBLISH_WAIT_MAX, ServerOptions};
 pub use serve::{ServeError, Server};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graven_log::WindowLimits;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
 use crate::access::{Access, Open};
 use crate::lookup::LeafLookup;
@@ -16,6 +16,9 @@ pub const MAX_STREAMS: u32 = 1024;
 /// The longest wait for a checkpoint: two heartbeats of a healthy log are shorter by far than what this allows for.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// See [`ServerOptions::on_call`]. The span has the empty field `otel.kind` for it.
+pub type OnCall = Arc<dyn Fn(&tracing::Span, &HeaderMap) + Send + Sync>;
+
 /// Settings of a [`Server`](crate::Server).
 #[derive(Clone)]
 pub struct ServerOptions {
@@ -23,6 +26,8 @@ pub struct ServerOptions {
     pub access: Arc<dyn Access>,
     /// Finds entries by leaf hash. Without it such calls are answered as if the index had not begun.
     pub lookup: Option<Arc<dyn LeafLookup>>,
+    /// Told of the span and the headers of each call, where calls are traced across processes.
+    pub on_call: Option<OnCall>,
     /// Encrypts what goes over the wire. Without it, serve on the loopback interface only.
     pub tls: Option<Tls>,
     /// Origins whose pages may call over gRPC-Web, such as `https://explorer.example.com`. Pages of this server's own
@@ -55,6 +60,7 @@ impl Default for ServerOptions {
         Self {
             access: Arc::new(Open),
             lookup: None,
+            on_call: None,
             tls: None,
             web_origins: Vec::new(),
             idempotency_window: WindowLimits::default().max_age,

@@ -20,12 +20,14 @@ use tracing::{Instrument as _, Span};
 use crate::access::{Access, Peer, Presented};
 use crate::deadline;
 use crate::meter::{Meters, RpcMeter};
+use crate::options::OnCall;
 
 /// Puts every call through what this module does.
 #[derive(Clone)]
 pub(crate) struct RpcLayer {
     pub(crate) access: Arc<dyn Access>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) on_call: Option<OnCall>,
     /// How long a call may take until its answer begins.
     pub(crate) timeout: Duration,
 }
@@ -79,13 +81,19 @@ where
         let meter = self.layer.meters.rpc(request.uri().path());
         let span = tracing::info_span!(
             "call",
-            method = meter.path(),
+            method = &meter.path()[1..],
             caller = Empty,
             log = Empty,
             index = Empty,
             entries = Empty,
-            bytes = Empty
+            bytes = Empty,
+            otel.name = Empty,
+            otel.kind = Empty,
         );
+        if let Some(on_call) = &self.layer.on_call {
+            on_call(&span, request.headers());
+            span.record("otel.name", &meter.path()[1..]);
+        }
         let end = End::new(span.clone(), meter);
         let peer = request.extensions().get::<Arc<Peer>>().cloned();
         let presented = Presented { headers: request.headers(), peer: peer.as_deref() };

@@ -147,6 +147,7 @@ where
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ])),
+        on_call: options.on_call.clone(),
         timeout: options.request_timeout,
     };
     let mut services = tonic::service::Routes::builder();

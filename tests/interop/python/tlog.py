@@ -115,9 +115,7 @@ class Checkpoint:
     def parse(cls, text: bytes) -> "Checkpoint":
         lines = text.decode().split("\n")
         require(len(lines) == 4 and lines[3] == "", "a checkpoint has three lines here, and each is ended")
-        root = unbase64(lines[2])
-        require(len(root) == 32, "the root hash has not 32 bytes")
-        return cls(lines[0], decimal(lines[1]), root)
+        return cls(lines[0], decimal(lines[1]), unhash(lines[2]))
 
 
 class VerifierKey:
@@ -180,7 +178,7 @@ def open_checkpoint(note: bytes, keys: list[VerifierKey]) -> tuple[Checkpoint, i
     require(bool(separator) and signatures.endswith(b"\n"), "not a signed note")
     text += b"\n"
     times, missing = [], {(key.name, key.key_id): key for key in keys}
-    for line in signatures.decode().splitlines():
+    for line in signatures.decode().removesuffix("\n").split("\n"):
         require(line.startswith("\u2014 ") and line.count(" ") == 2, "not a signature line")
         _, name, signature = line.split(" ")
         key_id, signature = unbase64(signature)[:4], unbase64(signature)[4:]
@@ -234,7 +232,7 @@ def verify_proof(proof: bytes, entry: bytes, keys: list[VerifierKey]) -> tuple[i
     require(bool(lines) and lines[0].startswith("index "), "the proof names no index")
     index = decimal(lines[0].removeprefix("index "))
     checkpoint, _ = open_checkpoint(note, keys)
-    path = [unbase64(line) for line in lines[1:]]
+    path = [unhash(line) for line in lines[1:]]
     verify_inclusion(leaf_hash(entry), index, checkpoint.size, path, checkpoint.root)
     return index, checkpoint
 
@@ -248,6 +246,12 @@ def unbase64(text: str) -> bytes:
     except binascii.Error:
         raise Refused("not base64") from None
     require(base64.b64encode(data).decode() == text, "base64 that is not canonical")
+    return data
+
+
+def unhash(text: str) -> bytes:
+    data = unbase64(text)
+    require(len(data) == 32, "a hash has 32 bytes")
     return data
 
 

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     exit::{Exit, Failure, Outcome},
     lookup, output,
-    telemetry::{self, LogFormat, Metrics},
+    telemetry::{self, LogFormat, Metrics, Traces},
 };
 
 pub(crate) use prepare::{OpsPort, Prepared};
@@ -84,15 +84,21 @@ impl ServeArgs {
 }
 
 pub(crate) async fn run(args: ServeArgs) -> Outcome {
-    let prepared = Prepared::new(&args)?;
-    telemetry::start(args.log_format, &args.log_level)?;
+    let mut prepared = Prepared::new(&args)?;
+    let traces = telemetry::start(args.log_format, &args.log_level, prepared.traces.as_ref())?;
     let metrics = Metrics::start()?;
     let signals = Signals::listen()?;
     let engine = open(prepared.data_dir.clone(), prepared.config.clone()).await?;
     if prepared.dev {
         tracing::warn!("--dev: no credentials: everybody on this machine may append, read and administer");
     }
-    serve(engine, prepared, metrics, signals).await
+    prepared.options.on_call = traces.as_ref().map(Traces::on_call);
+    let served = serve(engine, prepared, metrics, signals).await;
+    if let Some(traces) = traces {
+        // It waits for the collector, if only for seconds.
+        let _ = task::spawn_blocking(move || traces.stop()).await;
+    }
+    served
 }
 
 /// Opening reads the whole journal, and blocks.
