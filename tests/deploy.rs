@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -139,7 +140,7 @@ impl Server {
         fs::write(at.join("graven.toml"), settings).unwrap();
         let token =
             "token new --name all --grant append:audit --grant read:audit --credentials credentials.toml";
-        fs::write(at.join("token"), graven(at, token).output().unwrap().stdout).unwrap();
+        secret(&at.join("token"), &graven(at, token).output().unwrap().stdout);
         assert!(
             graven(at, "init --data-dir data --origin example.com/audit").output().unwrap().status.success()
         );
@@ -189,10 +190,13 @@ fn material(folder: &Path) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
     fs::write(folder.join("credentials.toml"), "").unwrap();
-    let mut key = fs::OpenOptions::new();
-    std::os::unix::fs::OpenOptionsExt::mode(&mut key, 0o600);
-    let mut key = key.write(true).create_new(true).open(folder.join("key.pem")).unwrap();
-    key.write_all(made.signing_key.serialize_pem().as_bytes()).unwrap();
+    secret(&folder.join("key.pem"), made.signing_key.serialize_pem().as_bytes());
+}
+
+/// A file that nobody else can read.
+fn secret(path: &Path, bytes: &[u8]) {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(bytes).unwrap();
 }
 
 /// Everything that is answered, head and body; nothing where the other side hangs up.
@@ -216,11 +220,14 @@ fn after(text: &str, beginning: &str) -> Vec<String> {
     lines.map(|line| line[kept..].to_owned()).collect()
 }
 
-/// The whole file but for its comments and annotations.
+/// The lines that are queries or parts of them.
 fn expressions_of_rules(rules: &str) -> Vec<String> {
-    let is_query =
-        |line: &&str| !["#", "summary:", "runbook_url:", "- record:"].iter().any(|not| line.starts_with(not));
-    rules.lines().map(str::trim).filter(is_query).map(str::to_owned).collect()
+    let lines = rules.lines().map(|line| line.trim().trim_start_matches("expr: "));
+    let is_query = |line: &&str| {
+        let first = line.split(' ').next().unwrap_or_default();
+        !first.ends_with(':') && !first.starts_with(['#', '-'])
+    };
+    lines.filter(is_query).map(str::to_owned).collect()
 }
 
 /// All that Grafana asks Prometheus.
