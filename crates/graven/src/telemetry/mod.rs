@@ -7,7 +7,9 @@ mod traces;
 use std::{io, panic};
 
 use clap::ValueEnum;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::{
     exit::{Failure, Outcome},
@@ -28,7 +30,11 @@ pub(crate) enum LogFormat {
 
 /// Starts logging what `level` selects, a level or directives such as `info,graven_log=debug`; and tracing, where that is
 /// configured.
-pub(crate) fn start(format: LogFormat, level: &str, traces: Option<&TraceSettings>) -> Outcome<Option<Traces>> {
+pub(crate) fn start(
+    format: LogFormat,
+    level: &str,
+    traces: Option<&TraceSettings>,
+) -> Outcome<Option<Traces>> {
     let filter =
         EnvFilter::try_new(level).map_err(|error| Failure::trouble(format_args!("--log-level: {error}")))?;
     let lines = fmt::layer().with_writer(io::stderr);
@@ -41,7 +47,8 @@ pub(crate) fn start(format: LogFormat, level: &str, traces: Option<&TraceSetting
         None => tracing_subscriber::registry().with(lines).with(filter).try_init().map(|()| None),
         Some(settings) => {
             let traces = Traces::new(settings)?;
-            let registry = tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces.layer());
+            let registry =
+                tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces.layer());
             registry.try_init().map(|()| Some(traces))
         }
     };

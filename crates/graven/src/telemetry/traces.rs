@@ -59,7 +59,11 @@ impl Traces {
         let tracer = self.0.tracer("graven");
         // Calls alone: what libraries do below them is theirs.
         let calls = Targets::new().with_target("graven_server", LevelFilter::INFO);
-        tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false).with_filter(calls)
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(calls)
     }
 
     /// Joins calls with the traces of their callers.
