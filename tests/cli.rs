@@ -4,6 +4,7 @@
 
 #[path = "cli/appends.rs"]
 mod appends;
+#[allow(dead_code)] // shared with other tests, and each needs a part of it
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/credentials.rs"]

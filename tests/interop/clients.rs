@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Seals late and soon has enough: an append is refused for some seconds after [`overload`].
-const SLOW: &str = "[engine]\nmax_unsealed_mib = 1\ncheckpoint_interval_ms = 6000\n";
+const SLOW: &str = "[engine]\nmax_unsealed_mib = 1\ncheckpoint_interval_ms = 5000\n";
 
 #[test]
 #[ignore = "needs python3"]

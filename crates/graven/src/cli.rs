@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     append::AppendArgs, audit::AuditArgs, config::ConfigArgs, consistency::ConsistencyArgs, demo::DemoArgs,
-    exit, fsck::FsckArgs, get::GetArgs, head::HeadArgs, init::InitArgs, keys::KeysArgs, logs::LogArgs,
-    prove::ProveArgs, serve::ServeArgs, token::TokenArgs, verify::VerifyArgs, watch::WatchArgs,
+    exit, fsck::FsckArgs, get::GetArgs, head::HeadArgs, health::HealthArgs, init::InitArgs, keys::KeysArgs,
+    logs::LogArgs, prove::ProveArgs, serve::ServeArgs, token::TokenArgs, verify::VerifyArgs,
+    watch::WatchArgs,
 };
 
 const ABOUT: &str = "\
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     Keys(KeysArgs),
     Token(TokenArgs),
     Config(ConfigArgs),
+    Health(HealthArgs),
     Log(LogArgs),
 }
 

@@ -103,7 +103,8 @@ fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn roots(path: &Path) -> Outcome<Roots> {
+/// The CAs in a file.
+pub(crate) fn roots(path: &Path) -> Outcome<Roots> {
     let pem = read(path, MAX_PEM_BYTES, None)?;
     let roots = RootCertificates::from_pem(&pem);
     Ok(Roots::Only(roots.map_err(|error| Failure::trouble(format_args!("{}: {error}", path.display())))?))

@@ -11,6 +11,7 @@ mod exit;
 mod fsck;
 mod get;
 mod head;
+mod health;
 mod indices;
 mod init;
 mod keys;
@@ -72,6 +73,7 @@ async fn run(command: Command) -> Outcome {
         Command::Keys(args) => keys::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Config(args) => config::run(args),
+        Command::Health(args) => health::run(args).await,
         Command::Log(args) => logs::run(args).await,
     }
 }

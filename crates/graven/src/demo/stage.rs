@@ -60,7 +60,9 @@ impl Stage {
         let mut command = Command::new(&self.program);
         command.args(arguments.split(' ')).current_dir(&self.folder).stdin(Stdio::null());
         command.env_remove("GRAVEN_SERVER").env_remove("GRAVEN_POLICY");
-        crate::credentials::VARIABLES.iter().for_each(|variable| drop(command.env_remove(variable)));
+        for variable in crate::credentials::VARIABLES {
+            command.env_remove(variable);
+        }
         if !self.url.is_empty() {
             command.env("GRAVEN_SERVER", &self.url).env("GRAVEN_POLICY", "data/audit.policy");
         }
