@@ -1,16 +1,18 @@
 //! One connection, from its first byte to its end.
 
+use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::Request;
+use http::header::CONTENT_ENCODING;
+use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -45,6 +47,11 @@ const MAX_PENDING_RESETS: usize = 64;
 const MAX_LOCAL_RESETS: usize = 256;
 /// Answers that one stream may have waiting for a slow reader, in bytes.
 const SEND_BUFFER_BYTES: usize = 1 << 20;
+/// What is shorter may wait for its reader for as long as the reader likes.
+const LARGE_BYTES: usize = 16 << 10;
+
+/// Numbers of what was offered.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 /// What connections may cost.
 #[derive(Clone, Debug)]
@@ -56,6 +63,8 @@ pub(crate) struct Limits {
     pub(crate) first_request_timeout: Duration,
     /// Without a call under way.
     pub(crate) idle_timeout: Duration,
+    /// With a large answer of which nothing is taken.
+    pub(crate) stall_timeout: Duration,
     pub(crate) max_age: Duration,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
@@ -121,21 +130,25 @@ async fn drive(
             let call = activity.begin();
             request.extensions_mut().insert(peer.clone());
             let answer = router.clone().call(request);
-            async move { answer.await.map(|response| response.map(|body| Counted { body, _call: call })) }
+            async move { answer.await.map(|response| Counted::body_of(response, call)) }
         }
     });
     let http = http(limits);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut max_age = std::pin::pin!(tokio::time::sleep(limits.max_age));
-    let mut looks = tokio::time::interval(limits.first_request_timeout.min(limits.idle_timeout) / 4);
+    let shortest = limits.first_request_timeout.min(limits.idle_timeout).min(limits.stall_timeout);
+    let mut looks = tokio::time::interval(shortest / 4);
     let mut is_ending = false;
     loop {
         tokio::select! {
             ended = connection.as_mut() => return ended.map_err(io::Error::other),
             () = &mut max_age, if !is_ending => is_ending = true,
             _ = draining.wait_for(|draining| *draining), if !is_ending => is_ending = true,
-            _ = looks.tick(), if !is_ending => match activity.idle() {
+            _ = looks.tick() => match activity.idle() {
                 Idle::Silent(time) if time >= limits.first_request_timeout => return Ok(()),
+                Idle::Stalled(time) if time >= limits.stall_timeout => return Ok(()),
+                // All calls are over, and the end of an answer is not taken.
+                Idle::Done(time) if is_ending && time >= limits.stall_timeout => return Ok(()),
                 Idle::Done(time) if time >= limits.idle_timeout => is_ending = true,
                 _ => {}
             }
@@ -175,12 +188,16 @@ struct Activity {
     under_way: AtomicU64,
     /// When a call last began or ended, in milliseconds since `began`; 0: never.
     last_ms: AtomicU64,
+    /// Large pieces of answers that wait for their reader, and since when.
+    offered: Mutex<HashMap<u64, Instant>>,
 }
 
 /// For how long a connection has done nothing.
 enum Idle {
     /// It has calls under way.
     Busy,
+    /// It has, and its peer takes nothing of the answer to one of them.
+    Stalled(Duration),
     /// It has never had one.
     Silent(Duration),
     /// Its last one has ended.
@@ -192,13 +209,18 @@ struct Call(Arc<Activity>);
 
 impl Activity {
     fn new() -> Self {
-        Self { began: Instant::now(), under_way: AtomicU64::new(0), last_ms: AtomicU64::new(0) }
+        let (began, offered) = (Instant::now(), Mutex::default());
+        Self { began, under_way: AtomicU64::new(0), last_ms: AtomicU64::new(0), offered }
     }
 
     fn begin(self: &Arc<Self>) -> Call {
         self.touch();
         self.under_way.fetch_add(1, Ordering::Relaxed);
         Call(self.clone())
+    }
+
+    fn offered(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn touch(&self) {
@@ -208,7 +230,8 @@ impl Activity {
 
     fn idle(&self) -> Idle {
         if self.under_way.load(Ordering::Relaxed) > 0 {
-            return Idle::Busy;
+            let oldest = self.offered().values().min().copied();
+            return oldest.map_or(Idle::Busy, |since| Idle::Stalled(since.elapsed()));
         }
         match self.last_ms.load(Ordering::Relaxed) {
             0 => Idle::Silent(self.began.elapsed()),
@@ -227,7 +250,42 @@ impl Drop for Call {
 /// The body of an answer: its call is under way until it goes.
 struct Counted {
     body: Body,
-    _call: Call,
+    call: Call,
+    /// Its number among those of which a large piece waits to be taken.
+    offered: Option<u64>,
+}
+
+impl Counted {
+    fn body_of(response: Response<Body>, call: Call) -> Response<Self> {
+        // What is packed is as long as it likes.
+        let is_large = response.body().size_hint().lower() >= LARGE_BYTES as u64
+            || response.headers().contains_key(CONTENT_ENCODING);
+        let mut counted = response.map(|body| Self { body, call, offered: None });
+        if is_large {
+            counted.body_mut().offer();
+        }
+        counted
+    }
+
+    /// From now on it is the peer's turn.
+    fn offer(&mut self) {
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        self.call.0.offered().insert(number, Instant::now());
+        self.offered = Some(number);
+    }
+
+    /// The peer has taken what was offered, or the call is over.
+    fn taken(&mut self) {
+        if let Some(number) = self.offered.take() {
+            self.call.0.offered().remove(&number);
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.taken();
+    }
 }
 
 impl HttpBody for Counted {
@@ -238,7 +296,14 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        // Nobody asks for more before the peer has room for it.
+        self.taken();
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let is_large = |frame: &Frame<Bytes>| frame.data_ref().is_some_and(|data| data.len() >= LARGE_BYTES);
+        if matches!(&polled, Poll::Ready(Some(Ok(frame))) if is_large(frame)) {
+            self.offer();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
