@@ -91,14 +91,16 @@ fn connections_that_do_nothing() {
     });
 }
 
-/// How much the server may grow for large answers that nobody takes: they have a room of their own, and a few are on
-/// their way to it.
-const MAX_UNREAD_BYTES: u64 = 192 << 20;
+/// How much the server may grow for large answers that nobody takes: they have a room of their own, and each processor
+/// works on one more.
+fn max_unread_bytes() -> u64 {
+    (128 << 20) + thread::available_parallelism().unwrap().get() as u64 * (64 << 20)
+}
 
 /// A server with a bundle of 14 MiB in its public log, `/open/tile/entries/001`.
 fn with_a_large_bundle() -> Field {
     let mut field = Field::plain();
-    field.max_growth_bytes = MAX_UNREAD_BYTES;
+    field.max_growth_bytes = max_unread_bytes();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut log = LogServiceClient::connect(field.server.url().to_owned()).await.unwrap();

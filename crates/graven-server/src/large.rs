@@ -9,18 +9,19 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread::available_parallelism;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bundles that are read and verified at a time: it is work for processors, and each takes some times its length.
-const READS: usize = 2;
-/// Longest bundle, rounded up.
+/// Bundles that are read at a time, at most: it is work for processors, and each takes some times its length in memory.
+const MAX_READS: usize = 8;
+/// Longest bundle, rounded up: what is free before one is read, whatever its length turns out to be.
 const MAX_BUNDLE_BYTES: u32 = 17 << 20;
-/// Bytes of bundles that wait for their readers.
-const WAITING_BYTES: usize = 68 << 20;
+/// The longest bundles that wait for their readers, beside those that are being read. Of ordinary ones it is hundreds.
+const WAITING_BUNDLES: usize = 4;
 /// Messages of entries that wait for their readers.
 const WAITING_PAGES: usize = 64;
 /// A bundle goes in pieces of this length: after each it shows whether somebody takes them.
@@ -38,9 +39,10 @@ pub(crate) struct Room(OwnedSemaphorePermit);
 
 impl LargeAnswers {
     pub(crate) fn new() -> Self {
+        let reads = available_parallelism().map_or(1, usize::from).min(MAX_READS);
         Self {
-            reads: Semaphore::new(READS),
-            bundles: Arc::new(Semaphore::new(WAITING_BYTES)),
+            reads: Semaphore::new(reads),
+            bundles: Arc::new(Semaphore::new((WAITING_BUNDLES + reads) * MAX_BUNDLE_BYTES as usize)),
             pages: Arc::new(Semaphore::new(WAITING_PAGES)),
         }
     }
@@ -52,9 +54,12 @@ impl LargeAnswers {
         Some((read.await, Room(room)))
     }
 
-    /// Room for one message of entries, once there is some.
-    pub(crate) async fn page(&self) -> Option<Room> {
-        self.pages.clone().acquire_owned().await.ok().map(Room)
+    /// Reads one message of entries, once it is its turn and there is room.
+    pub(crate) async fn page<T>(&self, read: impl Future<Output = T>) -> (T, Option<Room>) {
+        // Neither is ever closed.
+        let room = self.pages.clone().acquire_owned().await.ok().map(Room);
+        let _turn = self.reads.acquire().await.ok();
+        (read.await, room)
     }
 }
 

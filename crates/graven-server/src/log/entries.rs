@@ -38,8 +38,8 @@ pub(super) fn range(
             if first >= end {
                 return Ok(None);
             }
-            let room = core.large.page().await;
-            let page = page(log, first, end).in_current_span().await?;
+            let (page, room) = core.large.page(page(log, first, end).in_current_span()).await;
+            let page = page?;
             // A page has at least one entry, so this goes on.
             let next = page.entries.iter().fold(first, |at, _| at + 1);
             Ok(Some((page, (next, room))))
