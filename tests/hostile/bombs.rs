@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 use h2_client as h2;
 use http::{HeaderMap, Request};
 
-use crate::honest::{Field, Newcomers, Tally};
+use crate::honest::{Field, Tally};
 
 const GIB: u64 = 1 << 30;
 /// How much the server may grow while it refuses one.
@@ -37,7 +37,7 @@ fn gzip_bombs_are_refused_before_they_grow() {
         let growth = field.most_resident_bytes().saturating_sub(before);
         assert!(growth < MAX_BOMB_GROWTH_BYTES, "{method}: the server grew by {} KiB", growth >> 10);
     }
-    field.endure("gzip bombs", 1, Newcomers::LetIn, |field, tally: &Tally| {
+    field.endure("gzip bombs", 1, |field, tally: &Tally| {
         while !tally.is_over() {
             send(field, "/graven.v1.LogService/Append", &bomb);
             tally.count(1);

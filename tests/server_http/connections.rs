@@ -91,11 +91,7 @@ fn header(name: &str, value: &str) -> Vec<u8> {
 async fn beyond_the_limit_connections_are_closed_at_once() {
     let service = with(ServerOptions { max_connections: 3, ..ServerOptions::default() }).await;
     service.fill(1).await; // holds one
-    let held = [
-        TcpStream::connect(service.address()).await.unwrap(),
-        TcpStream::connect(service.address()).await.unwrap(),
-    ];
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let held = [asked(&service).await, asked(&service).await];
     let took = closed_after(&service, b"").await;
     assert!(took < Duration::from_secs(2), "{took:?}");
     // Those that are there go on, and room that is made is used.
@@ -104,6 +100,38 @@ async fn beyond_the_limit_connections_are_closed_at_once() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(get(service.address(), "/healthz", &[]).await.status, 200);
     service.stop().await;
+}
+
+#[tokio::test]
+async fn who_has_not_asked_for_anything_gives_way() {
+    let service = with(ServerOptions { max_connections: 3, ..ServerOptions::default() }).await;
+    service.fill(1).await; // holds one
+    let mut held = [asked(&service).await, TcpStream::connect(service.address()).await.unwrap()];
+    for _ in 0..20 {
+        assert_eq!(get(service.address(), "/healthz", &[]).await.status, 200);
+        let silent = TcpStream::connect(service.address()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        drop(silent);
+    }
+    // The silent one is gone, the one that has asked is not.
+    assert_eq!(held[1].read(&mut [0; 1]).await.unwrap(), 0);
+    ask(&mut held[0]).await;
+    service.fill(1).await;
+    service.stop().await;
+}
+
+/// A connection on which something was asked, and more may be.
+async fn asked(service: &Service) -> TcpStream {
+    let mut stream = TcpStream::connect(service.address()).await.unwrap();
+    ask(&mut stream).await;
+    stream
+}
+
+async fn ask(stream: &mut TcpStream) {
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 1024];
+    let length = stream.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
 }
 
 #[tokio::test]

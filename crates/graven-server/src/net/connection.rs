@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use tower::Service as _;
 
 use super::Tls;
+use super::silent::Newcomer;
 use crate::access::Peer;
 
 /// The headers of one call. Ours need some hundred bytes, a bearer token a few thousand.
@@ -77,10 +78,12 @@ pub(super) async fn serve(
     router: Router,
     limits: &Limits,
     draining: watch::Receiver<bool>,
+    newcomer: Newcomer,
 ) {
+    let activity = Arc::new(Activity::new(newcomer));
     let served = match tls {
-        None => plaintext(stream, router, limits, draining).await,
-        Some(tls) => encrypted(stream, tls, router, limits, draining).await,
+        None => plaintext(stream, router, limits, draining, activity).await,
+        Some(tls) => encrypted(stream, tls, router, limits, draining, activity).await,
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection broke");
@@ -92,11 +95,12 @@ async fn plaintext(
     router: Router,
     limits: &Limits,
     draining: watch::Receiver<bool>,
+    activity: Arc<Activity>,
 ) -> io::Result<()> {
     metrics::counter!("graven_connections_total", "transport" => "plaintext").increment(1);
     stream.set_nodelay(true)?;
     let peer = Peer { address: stream.peer_addr()?, names: Vec::new() };
-    drive(stream, peer, router, limits, draining).await
+    drive(stream, peer, router, limits, draining, activity).await
 }
 
 async fn encrypted(
@@ -105,6 +109,7 @@ async fn encrypted(
     router: Router,
     limits: &Limits,
     draining: watch::Receiver<bool>,
+    activity: Arc<Activity>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let address = stream.peer_addr()?;
@@ -113,7 +118,7 @@ async fn encrypted(
         metrics::counter!("graven_connections_refused_total", "reason" => "handshake").increment(1);
     })?;
     metrics::counter!("graven_connections_total", "transport" => "tls").increment(1);
-    drive(stream, Peer { address, names }, router, limits, draining).await
+    drive(stream, Peer { address, names }, router, limits, draining, activity).await
 }
 
 async fn drive(
@@ -122,8 +127,9 @@ async fn drive(
     router: Router,
     limits: &Limits,
     mut draining: watch::Receiver<bool>,
+    activity: Arc<Activity>,
 ) -> io::Result<()> {
-    let (activity, peer) = (Arc::new(Activity::new()), Arc::new(peer));
+    let peer = Arc::new(peer);
     let service = service_fn({
         let activity = activity.clone();
         move |mut request: Request<Incoming>| {
@@ -190,6 +196,8 @@ struct Activity {
     last_ms: AtomicU64,
     /// Large pieces of answers that wait for their reader, and since when.
     offered: Mutex<HashMap<u64, Instant>>,
+    /// Goes with the first call.
+    newcomer: Mutex<Option<Newcomer>>,
 }
 
 /// For how long a connection has done nothing.
@@ -208,12 +216,20 @@ enum Idle {
 struct Call(Arc<Activity>);
 
 impl Activity {
-    fn new() -> Self {
-        let (began, offered) = (Instant::now(), Mutex::default());
-        Self { began, under_way: AtomicU64::new(0), last_ms: AtomicU64::new(0), offered }
+    fn new(newcomer: Newcomer) -> Self {
+        Self {
+            began: Instant::now(),
+            under_way: AtomicU64::new(0),
+            last_ms: AtomicU64::new(0),
+            offered: Mutex::default(),
+            newcomer: Mutex::new(Some(newcomer)),
+        }
     }
 
     fn begin(self: &Arc<Self>) -> Call {
+        if self.last_ms.load(Ordering::Relaxed) == 0 {
+            drop(self.newcomer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
         self.touch();
         self.under_way.fetch_add(1, Ordering::Relaxed);
         Call(self.clone())
