@@ -39,6 +39,7 @@ mod access;
 mod admin;
 mod core;
 mod deadline;
+mod large;
 mod log;
 mod lookup;
 mod message;
