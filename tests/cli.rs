@@ -7,10 +7,14 @@ mod appends;
 #[allow(dead_code)] // shared with other tests, and each needs a part of it
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "cli/credentials.rs"]
 mod credentials;
 #[path = "cli/directories.rs"]
 mod directories;
+#[path = "cli/encrypted.rs"]
+mod encrypted;
 #[path = "cli/reads.rs"]
 mod reads;
 #[path = "cli/serving.rs"]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "support/fake_log.rs"]
 mod fake_log;
 #[path = "support/raw.rs"]
@@ -14,6 +16,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use certificates::{Ca, Issued};
 use fake_log::FakeLog;
 use graven_client::{
     BearerToken, CertificatesError, Client, ClientIdentity, Code, ConnectError, ConnectOptions, DialError,
@@ -25,7 +28,7 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use rcgen::date_time_ymd;
 use rustls::ServerConfig;
-use tls::{Asks, Ca, Issued, serve};
+use tls::{Asks, serve};
 use tower::Service;
 
 const SECRET: &str = "gvn_0123456789abcdef";

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "support/raw.rs"]
 mod raw;
 #[path = "support/site.rs"]
@@ -21,6 +23,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use certificates::Ca;
 use flate2::{Compression, write::GzEncoder};
 use graven_client::{
     BearerToken, ClientIdentity, ConnectError, DialError, RetryPolicy, RootCertificates, Roots, TlsProblem,
@@ -31,7 +34,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
 use site::Site;
-use tls::{Asks, Ca, ShownCertificate, serve};
+use tls::{Asks, ShownCertificate, serve};
 
 const SECRET: &str = "gvn_0123456789abcdef";
 

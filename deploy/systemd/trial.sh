@@ -57,6 +57,7 @@ inside() {
 
   setpriv --reuid=graven --regid=graven --clear-groups graven init --data-dir "$data" --origin example.com/audit
   systemctl start graven
+  answers graven health
   answers curl --silent --fail --cacert "$ca" https://localhost:4740/readyz
   answers curl --silent --fail --output /trial/metrics http://localhost:4741/metrics
   grep -q '^process_start_time_seconds ' /trial/metrics

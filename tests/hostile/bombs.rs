@@ -1,9 +1,6 @@
 //! Messages that grow when they are unpacked.
 
-use std::{
-    io::{Read, Write},
-    sync::atomic::Ordering,
-};
+use std::io::{Read, Write};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -40,9 +37,9 @@ fn gzip_bombs_are_refused_before_they_grow() {
         assert!(growth < MAX_BOMB_GROWTH_BYTES, "{method}: the server grew by {} KiB", growth >> 10);
     }
     field.endure("gzip bombs", 1, Newcomers::LetIn, |field, tally: &Tally| {
-        while !tally.over.load(Ordering::SeqCst) {
+        while !tally.is_over() {
             send(field, "/graven.v1.LogService/Append", &bomb);
-            tally.rounds.fetch_add(1, Ordering::SeqCst);
+            tally.count(1);
         }
     });
 }

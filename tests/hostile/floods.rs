@@ -3,7 +3,6 @@
 use std::{
     io::{self, Write},
     net::{Shutdown, TcpStream},
-    sync::atomic::Ordering,
     thread,
     time::Duration,
 };
@@ -34,18 +33,18 @@ enum Reads {
 /// Sends rounds of frames until the flood is over, on new connections where the server ends one. `frames` gives those
 /// of the `n`-th exchange of a connection, whose streams are free to use from `2 n + 1` on.
 fn flood(field: &Field, tally: &Tally, reads: Reads, frames: impl Fn(u32) -> Vec<u8>) {
-    while !tally.over.load(Ordering::SeqCst) {
+    while !tally.is_over() {
         let Ok(mut wire) = greet(field.address()) else { continue };
         let drain = (reads == Reads::Everything).then(|| drain(&wire));
         wire.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
         let mut next = 0;
-        while !tally.over.load(Ordering::SeqCst) {
+        while !tally.is_over() {
             let round: Vec<u8> = (next..next + ROUND).flat_map(&frames).collect();
             if wire.write_all(&round).is_err() {
                 break;
             }
             next += ROUND;
-            tally.rounds.fetch_add(u64::from(ROUND), Ordering::SeqCst);
+            tally.count(ROUND);
             thread::sleep(PAUSE);
         }
         drop(wire.shutdown(Shutdown::Both));

@@ -11,7 +11,11 @@ use std::{
 };
 
 use graven_proto::v1::{AppendRequest, GetEntryAndProofRequest, log_service_client::LogServiceClient};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{
+    Request, Status,
+    metadata::AsciiMetadataValue,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
 
 use crate::{
     bench::Server,
@@ -40,9 +44,9 @@ pub(crate) struct Field {
 #[derive(Default)]
 pub(crate) struct Tally {
     /// How often the attack was repeated: frames, requests or connections.
-    pub(crate) rounds: AtomicU64,
+    rounds: AtomicU64,
     /// Set when it is over.
-    pub(crate) over: AtomicBool,
+    over: AtomicBool,
 }
 
 /// Whether new clients get in while it lasts.
@@ -100,10 +104,10 @@ impl Field {
         newcomers: Newcomers,
         attack: impl Fn(&Self, &Tally) + Sync,
     ) {
-        let honest = Honest::connect(self);
+        let honest = Honest::connect(self).unwrap();
         // Once, so that what comes later is not the first of its kind.
-        honest.latencies(Duration::from_millis(300));
-        let calm = p99(honest.latencies(duration() / 2));
+        honest.latencies(Duration::from_millis(300)).unwrap();
+        let calm = p99(honest.latencies(duration() / 2).unwrap());
         let before = self.resident_bytes();
         let (tally, peak) = (Tally::default(), AtomicU64::new(0));
         let flooded = thread::scope(|scope| {
@@ -111,45 +115,46 @@ impl Field {
                 scope.spawn(|| attack(self, &tally));
             }
             scope.spawn(|| {
-                while !tally.over.load(Ordering::SeqCst) {
+                while !tally.is_over() {
                     peak.fetch_max(self.resident_bytes(), Ordering::SeqCst);
                     thread::sleep(Duration::from_millis(10));
                 }
             });
-            scope.spawn(|| self.arrive(newcomers, &tally));
+            let arriving = scope.spawn(|| self.arrive(newcomers, &tally));
             let latencies = honest.latencies(duration());
             tally.over.store(true, Ordering::SeqCst);
-            p99(latencies)
+            arriving.join().unwrap().and(latencies).map(p99)
         });
         let growth = peak.load(Ordering::SeqCst).saturating_sub(before);
         let rounds = tally.rounds.load(Ordering::SeqCst);
         println!("{name}: {rounds} rounds, p99 {calm:.1?} → {flooded:.1?}, grew by {} KiB", growth >> 10);
         assert!(rounds > 0, "{name}: there was no flood");
         assert!(growth <= MAX_GROWTH_BYTES, "{name}: the server grew by {} KiB", growth >> 10);
+        let flooded =
+            flooded.unwrap_or_else(|error| panic!("{name}: an honest client was not served: {error}"));
         let bound = if is_long() { 3 * calm } else { HARMLESS.max(3 * calm) };
         assert!(flooded <= bound, "{name}: the honest client's p99 went from {calm:?} to {flooded:?}");
         // And it is over when it is over.
-        honest.latencies(Duration::from_millis(100));
+        honest.latencies(Duration::from_millis(100)).unwrap();
     }
 
     /// New clients come while the flood lasts. Nobody waits for an answer that does not come.
-    fn arrive(&self, newcomers: Newcomers, tally: &Tally) {
+    fn arrive(&self, newcomers: Newcomers, tally: &Tally) -> Result<(), String> {
         let mut turned_away = 0;
-        // The flood has begun.
-        while tally.rounds.load(Ordering::SeqCst) == 0 && !tally.over.load(Ordering::SeqCst) {
-            thread::sleep(Duration::from_millis(1));
-        }
-        while !tally.over.load(Ordering::SeqCst) {
+        while !tally.is_over() {
             let begun = Instant::now();
-            match (Honest::try_connect(self), newcomers) {
-                (Ok(honest), _) => drop(honest.latencies(Duration::ZERO)),
-                (Err(_), Newcomers::TurnedAway) => turned_away += 1,
-                (Err(error), Newcomers::LetIn) => panic!("a new client was not let in: {error:?}"),
+            match Honest::connect(self).and_then(|honest| honest.latencies(Duration::ZERO)) {
+                Ok(_) => {}
+                Err(_) if newcomers == Newcomers::TurnedAway => turned_away += 1,
+                Err(error) => return Err(format!("a new client was not let in: {error}")),
             }
-            assert!(begun.elapsed() < PATIENCE / 4, "a new client waited for {:?}", begun.elapsed());
+            if begun.elapsed() > PATIENCE / 4 {
+                return Err(format!("a new client waited for {:?}", begun.elapsed()));
+            }
             thread::sleep(Duration::from_millis(50));
         }
-        println!("{turned_away} new clients were turned away");
+        assert!(newcomers == Newcomers::LetIn || turned_away > 0, "there was room for everybody");
+        Ok(())
     }
 
     /// The most memory that the server's process ever had.
@@ -175,44 +180,52 @@ struct Honest {
 }
 
 impl Honest {
-    fn connect(field: &Field) -> Self {
-        Self::try_connect(field).unwrap()
-    }
-
-    fn try_connect(field: &Field) -> Result<Self, tonic::transport::Error> {
+    fn connect(field: &Field) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut endpoint = Endpoint::from_shared(field.server.url().to_owned())?.connect_timeout(PATIENCE);
+        let mut endpoint = Endpoint::from_shared(field.server.url().to_owned()).unwrap();
+        endpoint = endpoint.connect_timeout(PATIENCE).timeout(PATIENCE);
         if field.is_encrypted {
             let ca = Certificate::from_pem(&field.house.authority.pem);
-            endpoint =
-                endpoint.tls_config(ClientTlsConfig::new().ca_certificate(ca).domain_name("localhost"))?;
+            let tls = ClientTlsConfig::new().ca_certificate(ca).domain_name("localhost");
+            endpoint = endpoint.tls_config(tls).unwrap();
         }
-        let channel = runtime.block_on(endpoint.connect())?;
+        let channel = runtime.block_on(endpoint.connect()).map_err(|error| format!("{error:?}"))?;
         Ok(Self { runtime, channel, bearer: field.bearer() })
     }
 
     /// Appends and reads back, one call after the other, for this long: how long each took. All of them succeed.
-    fn latencies(&self, time: Duration) -> Vec<Duration> {
-        let bearer = self.bearer.parse::<tonic::metadata::AsciiMetadataValue>().unwrap();
-        let authorize = |mut request: tonic::Request<()>| {
+    fn latencies(&self, time: Duration) -> Result<Vec<Duration>, String> {
+        let mut latencies = Vec::new();
+        let begun = Instant::now();
+        while latencies.is_empty() || begun.elapsed() < time {
+            let called = Instant::now();
+            self.runtime.block_on(self.call()).map_err(|status| format!("{status:?}"))?;
+            latencies.push(called.elapsed());
+        }
+        Ok(latencies)
+    }
+
+    async fn call(&self) -> Result<(), Status> {
+        let bearer: AsciiMetadataValue = self.bearer.parse().unwrap();
+        let authorize = |mut request: Request<()>| {
             request.metadata_mut().insert("authorization", bearer.clone());
             Ok(request)
         };
         let mut log = LogServiceClient::with_interceptor(self.channel.clone(), authorize);
-        let mut latencies = Vec::new();
-        let begun = Instant::now();
-        self.runtime.block_on(async {
-            while latencies.is_empty() || begun.elapsed() < time {
-                let called = Instant::now();
-                let entry = format!("honest {}", latencies.len()).into();
-                let request = AppendRequest { log: "audit".to_owned(), entry, ..Default::default() };
-                tokio::time::timeout(PATIENCE, log.append(request)).await.unwrap().unwrap();
-                let request = GetEntryAndProofRequest { log: "audit".to_owned(), index: 7, tree_size: 0 };
-                tokio::time::timeout(PATIENCE, log.get_entry_and_proof(request)).await.unwrap().unwrap();
-                latencies.push(called.elapsed());
-            }
-        });
-        latencies
+        let log_name = || "audit".to_owned();
+        log.append(AppendRequest { log: log_name(), entry: "honest".into(), ..Default::default() }).await?;
+        log.get_entry_and_proof(GetEntryAndProofRequest { log: log_name(), index: 7, tree_size: 0 }).await?;
+        Ok(())
+    }
+}
+
+impl Tally {
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn count(&self, rounds: u32) {
+        self.rounds.fetch_add(u64::from(rounds), Ordering::SeqCst);
     }
 }
 

@@ -253,7 +253,7 @@ fn endpoint(server: &Address, options: &ConnectOptions) -> Result<Endpoint, Conn
 }
 
 fn dialer(server: &Address, options: &ConnectOptions) -> Result<Dialer, ConnectError> {
-    let tls = || tls::config(&options.roots, options.identity.as_ref(), &[dial::HTTP2]);
+    let tls = || tls::config(options.roots.store()?, options.identity.as_ref(), &[dial::HTTP2]);
     Ok(Dialer {
         tls: server.is_encrypted().then(tls).transpose()?,
         timeout: options.connect_timeout,

@@ -90,13 +90,15 @@ impl Dialer {
         tcp.set_nodelay(true);
         let unreachable = |error: &dyn std::error::Error| DialError::Unreachable(deepest(error).into());
         let stream = tcp.call(address).await.map_err(|error| unreachable(&error))?.into_inner();
-        let Some(tls) = self.tls.filter(|_| encrypted) else {
+        if !encrypted {
             let here = stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
             if self.plaintext_stays && !here {
                 return Err(DialError::LeadsElsewhere);
             }
             return Ok(Line { io: Box::new(stream), http2: false, unread: true });
-        };
+        }
+        // Who was given nobody to believe believes nobody.
+        let tls = self.tls.ok_or(TlsProblem::Untrusted)?;
         let demanded = tls.alpn_protocols == [HTTP2];
         let name = ServerName::try_from(host).map_err(|error| unreachable(&error))?;
         let stream = TlsConnector::from(tls)

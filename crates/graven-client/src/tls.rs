@@ -4,11 +4,11 @@ use std::{io, sync::Arc};
 
 use rustls::{
     AlertDescription as Alert, CertificateError, ClientConfig, Error as Tls, InvalidMessage,
-    PeerIncompatible, crypto::aws_lc_rs, version::TLS13,
+    PeerIncompatible, RootCertStore, crypto::aws_lc_rs, version::TLS13,
 };
 use thiserror::Error;
 
-use crate::credentials::{CertificatesError, ClientIdentity, Roots};
+use crate::credentials::{CertificatesError, ClientIdentity};
 
 /// Why the two sides do not come to speak TLS.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -137,7 +137,7 @@ impl TlsProblem {
 
 /// TLS 1.3 for one of these protocols, the preferred one first.
 pub(crate) fn config(
-    roots: &Roots,
+    roots: Arc<RootCertStore>,
     identity: Option<&ClientIdentity>,
     protocols: &[&[u8]],
 ) -> Result<Arc<ClientConfig>, CertificatesError> {
@@ -145,7 +145,7 @@ pub(crate) fn config(
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13])
         .expect("the provider has suites of TLS 1.3")
-        .with_root_certificates(roots.store()?);
+        .with_root_certificates(roots);
     let mut config = match identity {
         Some(identity) => config
             .with_client_auth_cert(identity.chain(), identity.key())

@@ -102,14 +102,15 @@ fn exit_of(fault: Fault) -> Exit {
 
 /// Which options help, where the library cannot know them by name.
 fn advice_on_call(error: &CallError) -> Option<&'static str> {
-    match error.code() {
-        Code::Unauthenticated => Some(
-            "show one that the server knows: --token-file FILE, or --client-cert FILE --client-key FILE; \
-             `graven token new` beside the server makes a token",
+    match (error.code(), error.reason()) {
+        (Code::Unauthenticated, Some(ErrorReason::CredentialsInvalid)) => Some(
+            "what was shown is unknown to the server, has expired or was withdrawn: get another from its operator",
         ),
-        Code::PermissionDenied => {
-            Some("the server knows who calls; its operator says what that credential may do, by its grants")
-        }
+        (Code::Unauthenticated, _) => Some(
+            "give one by --token-file FILE, or by --client-cert FILE --client-key FILE; its operator makes them, \
+             with `graven token new`",
+        ),
+        (Code::PermissionDenied, _) => Some("the server's operator can add the grant to the credential"),
         _ => None,
     }
 }

@@ -19,12 +19,13 @@ use crate::{
 
 const EXAMPLES: &str = "\
 The token is printed once, on standard output; the file keeps its hash only. A server that runs with the file takes \
-it up by itself within seconds. To revoke a token, remove its lines from the file.
+it up by itself within seconds. To revoke a token, remove its lines from the file. \
+Keep the token where nobody else can read it: a file that others can read is not used.
 
 Grants: append, read or admin, a colon, and the name of a log or `*` for all. None includes another.
 
 Examples:
-  graven token new --name ci --grant append:audit --credentials credentials.toml > ci.token
+  (umask 077; graven token new --name ci --grant append:audit --credentials credentials.toml > ci.token)
   graven token new --name auditor --grant 'read:*' --expires 90d --credentials credentials.toml
   graven append --token-file ci.token entry.json";
 

@@ -26,6 +26,7 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::RootCertStore;
 use tokio::{
     runtime::Handle,
     time::{sleep, timeout},
@@ -114,15 +115,23 @@ impl WebSite {
     ///
     /// # Errors
     /// The prefix is no such address, or the certificates cannot be used.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     pub fn new(prefix: &str, options: WebOptions) -> Result<Self, ConnectError> {
         let prefix = Address::parse(prefix)?;
         prefix.check(options.token.is_some(), true)?;
-        let dialer = |identity| -> Result<_, ConnectError> {
-            let tls = tls::config(&options.roots, identity, &[dial::HTTP2, dial::HTTP1])?;
-            let plaintext_stays = options.token.is_some() && identity.is_some();
+        let roots = match options.roots.store() {
+            // Then nobody is believed, should it send us on to https after all.
+            Err(_) if !prefix.is_encrypted() => Arc::new(RootCertStore::empty()),
+            roots => roots?,
+        };
+        let dialer = |identity, plaintext_stays| -> Result<_, ConnectError> {
+            let tls = tls::config(Arc::clone(&roots), identity, &[dial::HTTP2, dial::HTTP1])?;
             Ok(Dialer { tls: Some(tls), timeout: options.connect_timeout, plaintext_stays })
         };
-        let (home, away) = (client(dialer(options.identity.as_ref())?), client(dialer(None)?));
+        let home = client(dialer(options.identity.as_ref(), options.token.is_some())?);
+        let away = client(dialer(None, false)?);
         Ok(Self(Arc::new(Site { prefix, home, away, options, runtime: Handle::current() })))
     }
 }
