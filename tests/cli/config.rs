@@ -82,7 +82,8 @@ fn what_does_not_go_together_is_named() {
 #[test]
 fn a_token_is_shown_once_and_kept_as_a_hash() {
     let bench = prepared();
-    let made = bench.run("token new --name two --grant read:* --expires 90d --credentials credentials.toml").ok();
+    let made =
+        bench.run("token new --name two --grant read:* --expires 90d --credentials credentials.toml").ok();
     let token = made.text().trim().to_owned();
     assert!(token.starts_with("gvn_"));
     let file = String::from_utf8(bench.read("credentials.toml")).unwrap();
@@ -90,7 +91,9 @@ fn a_token_is_shown_once_and_kept_as_a_hash() {
     let again = "token new --name two --grant read:* --credentials credentials.toml";
     bench.run(again).refused(2, "`two` is there twice");
     assert_eq!(bench.read("credentials.toml"), file.as_bytes(), "what is refused changes nothing");
-    bench.run("token new --name three --grant write:audit --credentials credentials.toml").misused("write:audit");
+    bench
+        .run("token new --name three --grant write:audit --credentials credentials.toml")
+        .misused("write:audit");
 }
 
 #[test]
