@@ -6,7 +6,8 @@
 #   deploy/check.sh --all    a check that is skipped counts as failed
 #
 # It needs apt's prometheus (promtool), shellcheck, systemd, systemd-container, buildah, strace, openssl and curl, kubectl or
-# kustomize, and python3 with venv, where it installs the rest. GRAVEN names a built binary, GRAVEN_STATIC one that is static; what needs them is skipped without.
+# kustomize, and python3 with venv, where it installs the rest. GRAVEN names a built binary, GRAVEN_STATIC one that is static;
+# what needs them is skipped without.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -168,7 +169,7 @@ prepared() {
   wait_for_line "$scratch/compose/out"
   local port
   port=$(sed 's/.*://' "$scratch/compose/out")
-  curl --silent --show-error --fail --cacert "$state/tls/ca.pem" "https://localhost:$port/readyz"
+  "$GRAVEN" health --url "https://localhost:$port/readyz" --ca "$state/tls/ca.pem"
   curl --silent --output /dev/null --write-out '%{http_code}\n' --cacert "$state/tls/ca.pem" "https://localhost:$port/audit/checkpoint" |
     grep -qx 401
   curl --silent --show-error --fail --output /dev/null --cacert "$state/tls/ca.pem" \

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -98,26 +99,25 @@ fn selectors_are_read() {
     assert!(found.contains(&("process_b", "")) && found.contains(&("a:b", "")), "{found:?}");
 }
 
-/// What three servers export between them: one that takes entries, one that refuses a caller, one that refuses a connection.
+/// What a server exports that has been appended to, read from, asked without credentials and spoken to without TLS.
 fn exported() -> Metrics {
+    let server = Server::start();
+    let appended =
+        server.graven("append --wait published --token-file token --policy data/audit.policy entry");
+    assert!(appended.status.success(), "{}", String::from_utf8_lossy(&appended.stderr));
+    let refused = server.graven("append --policy data/audit.policy entry");
+    assert_eq!(refused.status.code(), Some(2));
+    let url = format!("audit --token-file token --policy data/audit.policy --url {}/audit", server.url);
+    let read = server.graven(&url);
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let address = server.url.rsplit_once('/').unwrap().1;
+    assert!(!request(address, "/healthz").contains("HTTP"), "plaintext where TLS is spoken");
+
+    let page = request(&server.ops, "/metrics");
     let mut metrics = Metrics::new();
-
-    let open = Server::start("", "--dev");
-    let mut appended = open.graven("append --wait published --policy data/audit.policy entry");
-    assert!(appended.output().unwrap().status.success());
-    assert!(request(&open.address, "/audit/checkpoint").contains("404"), "a private log without its reader");
-    assert!(request(&open.address, "/healthz").contains("200"));
-    open.collect(&mut metrics);
-
-    let guarded = Server::start("[access]\ncredentials = \"credentials.toml\"\n", "");
-    assert!(request(&guarded.address, "/audit/checkpoint").contains("401"));
-    open.collect(&mut metrics);
-    guarded.collect(&mut metrics);
-
-    let tls = "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[access]\ncredentials = \"credentials.toml\"\n";
-    let encrypted = Server::start(tls, "");
-    request(&encrypted.address, "/healthz");
-    encrypted.collect(&mut metrics);
+    for (name, labels) in page.lines().filter(|line| !line.starts_with('#')).flat_map(selectors) {
+        metrics.entry(name).or_default().extend(labels);
+    }
     metrics
 }
 
@@ -125,47 +125,45 @@ fn exported() -> Metrics {
 struct Server {
     child: Child,
     folder: tempfile::TempDir,
-    address: String,
+    url: String,
     ops: String,
 }
 
 impl Server {
-    fn start(settings: &str, arguments: &str) -> Self {
+    fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         material(at);
         fs::write(at.join("entry"), "an entry").unwrap();
+        let settings =
+            "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[access]\ncredentials = \"credentials.toml\"\n";
         fs::write(at.join("graven.toml"), settings).unwrap();
+        let token =
+            "token new --name all --grant append:audit --grant read:audit --credentials credentials.toml";
+        secret(&at.join("token"), &graven(at, token).output().unwrap().stdout);
         assert!(
             graven(at, "init --data-dir data --origin example.com/audit").output().unwrap().status.success()
         );
-        let serve = "serve --data-dir data --config graven.toml --listen 127.0.0.1:0 --ops-listen 127.0.0.1:0 --log-format json";
-        let mut serve = graven(at, serve);
+
+        let serve =
+            "serve --data-dir data --config graven.toml --listen 127.0.0.1:0 --ops-listen 127.0.0.1:0";
         let log = fs::File::create(at.join("log")).unwrap();
+        let mut serve = graven(at, serve);
         let mut child =
-            serve.args(arguments.split_whitespace()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+            serve.args(["--log-format", "json"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let log = fs::read_to_string(at.join("log")).unwrap();
-        let address = line.trim().rsplit_once("//").unwrap_or_else(|| panic!("{log}")).1.to_owned();
+        let port = line.trim().rsplit_once(':').unwrap_or_else(|| panic!("{log}")).1;
         // The operators' port is said before, in the log.
         let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let ops = lines.filter_map(|line| Some(line.get("address")?.as_str()?.to_owned())).next().unwrap();
-        Self { child, folder, address, ops }
+        Self { child, folder, url: format!("https://127.0.0.1:{port}"), ops }
     }
 
-    fn graven(&self, arguments: &str) -> Command {
+    fn graven(&self, arguments: &str) -> Output {
         let mut command = graven(self.folder.path(), arguments);
-        command.env("GRAVEN_SERVER", format!("http://{}", self.address));
-        command
-    }
-
-    /// Adds what is exported now.
-    fn collect(&self, metrics: &mut Metrics) {
-        let page = request(&self.ops, "/metrics");
-        for (name, labels) in page.lines().filter(|line| !line.starts_with('#')).flat_map(selectors) {
-            metrics.entry(name).or_default().extend(labels);
-        }
+        command.env("GRAVEN_SERVER", &self.url).args(["--ca", "cert.pem"]).output().unwrap()
     }
 }
 
@@ -179,19 +177,26 @@ impl Drop for Server {
 fn graven(folder: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graven"));
     command.args(arguments.split(' ')).current_dir(folder).stdin(Stdio::null());
-    command.env_remove("GRAVEN_SERVER").env_remove("GRAVEN_POLICY");
+    for variable in std::env::vars_os().map(|(name, _)| name) {
+        if variable.to_string_lossy().starts_with("GRAVEN_") {
+            command.env_remove(variable);
+        }
+    }
     command
 }
 
 /// A certificate with its key, and credentials that let nobody in.
 fn material(folder: &Path) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
     fs::write(folder.join("credentials.toml"), "").unwrap();
-    let mut key = fs::OpenOptions::new();
-    std::os::unix::fs::OpenOptionsExt::mode(&mut key, 0o600);
-    let mut key = key.write(true).create_new(true).open(folder.join("key.pem")).unwrap();
-    key.write_all(made.signing_key.serialize_pem().as_bytes()).unwrap();
+    secret(&folder.join("key.pem"), made.signing_key.serialize_pem().as_bytes());
+}
+
+/// A file that nobody else can read.
+fn secret(path: &Path, bytes: &[u8]) {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(bytes).unwrap();
 }
 
 /// Everything that is answered, head and body; nothing where the other side hangs up.
@@ -215,11 +220,14 @@ fn after(text: &str, beginning: &str) -> Vec<String> {
     lines.map(|line| line[kept..].to_owned()).collect()
 }
 
-/// The whole file but for its comments and annotations.
+/// The lines that are queries or parts of them.
 fn expressions_of_rules(rules: &str) -> Vec<String> {
-    let is_query =
-        |line: &&str| !["#", "summary:", "runbook_url:", "- record:"].iter().any(|not| line.starts_with(not));
-    rules.lines().map(str::trim).filter(is_query).map(str::to_owned).collect()
+    let lines = rules.lines().map(|line| line.trim().trim_start_matches("expr: "));
+    let is_query = |line: &&str| {
+        let first = line.split(' ').next().unwrap_or_default();
+        !first.ends_with(':') && !first.starts_with(['#', '-'])
+    };
+    lines.filter(is_query).map(str::to_owned).collect()
 }
 
 /// All that Grafana asks Prometheus.

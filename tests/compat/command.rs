@@ -43,8 +43,10 @@ fn collect_options(bench: &Bench, command: &str, facts: &mut Facts) {
                 facts.push(command.clone());
                 collect_options(bench, &command, facts);
             }
-            // What is indented further describes them.
-            2 | 6 if text.starts_with('-') => facts.push(format!("{command} {text}")),
+            // What is indented further, or stands behind two spaces, describes them.
+            2 | 6 if text.starts_with('-') => {
+                facts.push(format!("{command} {}", text.split("  ").next().unwrap()));
+            }
             _ => {}
         }
     }

@@ -26,6 +26,23 @@ fn a_backlog_of_sealing_refuses_appends_until_it_is_worked_off() {
 }
 
 #[test]
+fn a_journal_at_rest_holds_the_tail_and_one_segment_that_is_ready() {
+    let (rig, engine, log) = Rig::with_log();
+    let slots = || rig.disk.snapshot().keys().filter(|path| path.starts_with(rig.path("journal"))).count();
+    fill(&engine, &log, 4000);
+    assert!(slots() >= 3, "{} slots", slots());
+    publish(&engine, &log);
+    engine.upkeep_step();
+    engine.rest_step();
+    // The tail is some entries of the last segment, or of the one before.
+    assert!(slots() <= 3, "{} slots", slots());
+    fill(&engine, &log, 8000);
+    publish(&engine, &log);
+    let (_engine, log) = rig.reopen();
+    check(&log);
+}
+
+#[test]
 fn restarts_in_a_row_do_not_make_the_journal_grow() {
     let (rig, engine, log) = Rig::with_log();
     fill(&engine, &log, 200);

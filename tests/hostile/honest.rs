@@ -11,7 +11,11 @@ use std::{
 };
 
 use graven_proto::v1::{AppendRequest, GetEntryAndProofRequest, log_service_client::LogServiceClient};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{
+    Request, Status,
+    metadata::AsciiMetadataValue,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
 
 use crate::{
     bench::Server,
@@ -20,7 +24,7 @@ use crate::{
 };
 
 /// How much the server may grow, for good or for a moment.
-pub(crate) const MAX_GROWTH_BYTES: u64 = 64 << 20;
+const MAX_GROWTH_BYTES: u64 = 64 << 20;
 /// A p99 below this is no harm, however good it was before: machines that run tests are busy.
 const HARMLESS: Duration = Duration::from_millis(50);
 
@@ -33,6 +37,8 @@ pub(crate) struct Field {
     pub(crate) server: Server,
     token: Credential,
     is_encrypted: bool,
+    /// How much the server may grow.
+    pub(crate) max_growth_bytes: u64,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -40,18 +46,9 @@ pub(crate) struct Field {
 #[derive(Default)]
 pub(crate) struct Tally {
     /// How often the attack was repeated: frames, requests or connections.
-    pub(crate) rounds: AtomicU64,
+    rounds: AtomicU64,
     /// Set when it is over.
-    pub(crate) over: AtomicBool,
-}
-
-/// Whether new clients get in while it lasts.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Newcomers {
-    /// They do.
-    LetIn,
-    /// The server has all the connections that it takes. Whoever has one keeps it.
-    TurnedAway,
+    over: AtomicBool,
 }
 
 pub(crate) fn duration() -> Duration {
@@ -80,7 +77,7 @@ impl Field {
         house.know(&[&token], "");
         house.bench.write("graven.toml", settings);
         let server = house.serve();
-        Self { house, server, token, is_encrypted, _alone: alone }
+        Self { house, server, token, is_encrypted, max_growth_bytes: MAX_GROWTH_BYTES, _alone: alone }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -93,17 +90,11 @@ impl Field {
     }
 
     /// Runs a flood against the server, by `threads` peers, and holds the server to what it owes everybody else.
-    pub(crate) fn endure(
-        &self,
-        name: &str,
-        threads: usize,
-        newcomers: Newcomers,
-        attack: impl Fn(&Self, &Tally) + Sync,
-    ) {
-        let honest = Honest::connect(self);
+    pub(crate) fn endure(&self, name: &str, threads: usize, attack: impl Fn(&Self, &Tally) + Sync) {
+        let honest = Honest::connect(self).unwrap();
         // Once, so that what comes later is not the first of its kind.
-        honest.latencies(Duration::from_millis(300));
-        let calm = p99(honest.latencies(duration() / 2));
+        honest.latencies(Duration::from_millis(300)).unwrap();
+        let calm = p99(honest.latencies(duration() / 2).unwrap());
         let before = self.resident_bytes();
         let (tally, peak) = (Tally::default(), AtomicU64::new(0));
         let flooded = thread::scope(|scope| {
@@ -111,45 +102,41 @@ impl Field {
                 scope.spawn(|| attack(self, &tally));
             }
             scope.spawn(|| {
-                while !tally.over.load(Ordering::SeqCst) {
+                while !tally.is_over() {
                     peak.fetch_max(self.resident_bytes(), Ordering::SeqCst);
                     thread::sleep(Duration::from_millis(10));
                 }
             });
-            scope.spawn(|| self.arrive(newcomers, &tally));
+            let arriving = scope.spawn(|| self.arrive(&tally));
             let latencies = honest.latencies(duration());
             tally.over.store(true, Ordering::SeqCst);
-            p99(latencies)
+            arriving.join().unwrap().and(latencies).map(p99)
         });
         let growth = peak.load(Ordering::SeqCst).saturating_sub(before);
         let rounds = tally.rounds.load(Ordering::SeqCst);
         println!("{name}: {rounds} rounds, p99 {calm:.1?} → {flooded:.1?}, grew by {} KiB", growth >> 10);
         assert!(rounds > 0, "{name}: there was no flood");
-        assert!(growth <= MAX_GROWTH_BYTES, "{name}: the server grew by {} KiB", growth >> 10);
+        assert!(growth <= self.max_growth_bytes, "{name}: the server grew by {} KiB", growth >> 10);
+        let flooded =
+            flooded.unwrap_or_else(|error| panic!("{name}: an honest client was not served: {error}"));
         let bound = if is_long() { 3 * calm } else { HARMLESS.max(3 * calm) };
         assert!(flooded <= bound, "{name}: the honest client's p99 went from {calm:?} to {flooded:?}");
         // And it is over when it is over.
-        honest.latencies(Duration::from_millis(100));
+        honest.latencies(Duration::from_millis(100)).unwrap();
     }
 
-    /// New clients come while the flood lasts. Nobody waits for an answer that does not come.
-    fn arrive(&self, newcomers: Newcomers, tally: &Tally) {
-        let mut turned_away = 0;
-        // The flood has begun.
-        while tally.rounds.load(Ordering::SeqCst) == 0 && !tally.over.load(Ordering::SeqCst) {
-            thread::sleep(Duration::from_millis(1));
-        }
-        while !tally.over.load(Ordering::SeqCst) {
+    /// New clients come while the flood lasts. All of them are served, and soon.
+    fn arrive(&self, tally: &Tally) -> Result<(), String> {
+        while !tally.is_over() {
             let begun = Instant::now();
-            match (Honest::try_connect(self), newcomers) {
-                (Ok(honest), _) => drop(honest.latencies(Duration::ZERO)),
-                (Err(_), Newcomers::TurnedAway) => turned_away += 1,
-                (Err(error), Newcomers::LetIn) => panic!("a new client was not let in: {error:?}"),
+            let served = Honest::connect(self).and_then(|honest| honest.latencies(Duration::ZERO));
+            served.map_err(|error| format!("a new client was not let in: {error}"))?;
+            if begun.elapsed() > PATIENCE / 4 {
+                return Err(format!("a new client waited for {:?}", begun.elapsed()));
             }
-            assert!(begun.elapsed() < PATIENCE / 4, "a new client waited for {:?}", begun.elapsed());
             thread::sleep(Duration::from_millis(50));
         }
-        println!("{turned_away} new clients were turned away");
+        Ok(())
     }
 
     /// The most memory that the server's process ever had.
@@ -175,44 +162,52 @@ struct Honest {
 }
 
 impl Honest {
-    fn connect(field: &Field) -> Self {
-        Self::try_connect(field).unwrap()
-    }
-
-    fn try_connect(field: &Field) -> Result<Self, tonic::transport::Error> {
+    fn connect(field: &Field) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut endpoint = Endpoint::from_shared(field.server.url().to_owned())?.connect_timeout(PATIENCE);
+        let mut endpoint = Endpoint::from_shared(field.server.url().to_owned()).unwrap();
+        endpoint = endpoint.connect_timeout(PATIENCE).timeout(PATIENCE);
         if field.is_encrypted {
             let ca = Certificate::from_pem(&field.house.authority.pem);
-            endpoint =
-                endpoint.tls_config(ClientTlsConfig::new().ca_certificate(ca).domain_name("localhost"))?;
+            let tls = ClientTlsConfig::new().ca_certificate(ca).domain_name("localhost");
+            endpoint = endpoint.tls_config(tls).unwrap();
         }
-        let channel = runtime.block_on(endpoint.connect())?;
+        let channel = runtime.block_on(endpoint.connect()).map_err(|error| format!("{error:?}"))?;
         Ok(Self { runtime, channel, bearer: field.bearer() })
     }
 
     /// Appends and reads back, one call after the other, for this long: how long each took. All of them succeed.
-    fn latencies(&self, time: Duration) -> Vec<Duration> {
-        let bearer = self.bearer.parse::<tonic::metadata::AsciiMetadataValue>().unwrap();
-        let authorize = |mut request: tonic::Request<()>| {
+    fn latencies(&self, time: Duration) -> Result<Vec<Duration>, String> {
+        let mut latencies = Vec::new();
+        let begun = Instant::now();
+        while latencies.is_empty() || begun.elapsed() < time {
+            let called = Instant::now();
+            self.runtime.block_on(self.call()).map_err(|status| format!("{status:?}"))?;
+            latencies.push(called.elapsed());
+        }
+        Ok(latencies)
+    }
+
+    async fn call(&self) -> Result<(), Status> {
+        let bearer: AsciiMetadataValue = self.bearer.parse().unwrap();
+        let authorize = |mut request: Request<()>| {
             request.metadata_mut().insert("authorization", bearer.clone());
             Ok(request)
         };
         let mut log = LogServiceClient::with_interceptor(self.channel.clone(), authorize);
-        let mut latencies = Vec::new();
-        let begun = Instant::now();
-        self.runtime.block_on(async {
-            while latencies.is_empty() || begun.elapsed() < time {
-                let called = Instant::now();
-                let entry = format!("honest {}", latencies.len()).into();
-                let request = AppendRequest { log: "audit".to_owned(), entry, ..Default::default() };
-                tokio::time::timeout(PATIENCE, log.append(request)).await.unwrap().unwrap();
-                let request = GetEntryAndProofRequest { log: "audit".to_owned(), index: 7, tree_size: 0 };
-                tokio::time::timeout(PATIENCE, log.get_entry_and_proof(request)).await.unwrap().unwrap();
-                latencies.push(called.elapsed());
-            }
-        });
-        latencies
+        let log_name = || "audit".to_owned();
+        log.append(AppendRequest { log: log_name(), entry: "honest".into(), ..Default::default() }).await?;
+        log.get_entry_and_proof(GetEntryAndProofRequest { log: log_name(), index: 7, tree_size: 0 }).await?;
+        Ok(())
+    }
+}
+
+impl Tally {
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn count(&self, rounds: u32) {
+        self.rounds.fetch_add(u64::from(rounds), Ordering::SeqCst);
     }
 }
 

@@ -3,17 +3,17 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    sync::atomic::Ordering,
     thread,
     time::Duration,
 };
 
-use graven_proto::v1::{AppendBatchRequest, log_service_client::LogServiceClient};
+use graven_proto::v1::{AppendBatchRequest, GetEntriesRequest, Wait, log_service_client::LogServiceClient};
+use prost::Message as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::{
-    h2::{self, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame, request},
-    honest::{Field, Newcomers, Tally},
+    h2::{self, DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame, request},
+    honest::{Field, Tally},
     http1::dial,
 };
 
@@ -25,11 +25,11 @@ const IDLE: usize = 2000;
 /// Opens connections and sends this on each, byte by byte, as slowly as the flood is long; begins anew where it is cut.
 fn trickle(field: &Field, tally: &Tally, text: &[u8]) {
     let mut peers: Vec<(TcpStream, usize)> = Vec::new();
-    while !tally.over.load(Ordering::SeqCst) {
+    while !tally.is_over() {
         while peers.len() < PEERS {
             let Ok(peer) = TcpStream::connect(field.address()) else { break };
             peers.push((peer, 0));
-            tally.rounds.fetch_add(1, Ordering::SeqCst);
+            tally.count(1);
         }
         peers.retain_mut(|(peer, sent)| {
             let byte = text[*sent % text.len()];
@@ -44,21 +44,18 @@ fn trickle(field: &Field, tally: &Tally, text: &[u8]) {
 fn handshakes_that_do_not_end() {
     // The beginning of a ClientHello: handshake, TLS, 512 bytes long, and then nothing that matters.
     let hello = [&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 500]].concat();
-    Field::encrypted()
-        .endure("slow handshakes", 1, Newcomers::LetIn, |field, tally| trickle(field, tally, &hello));
+    Field::encrypted().endure("slow handshakes", 1, |field, tally| trickle(field, tally, &hello));
 }
 
 #[test]
 fn heads_that_do_not_end() {
     let head = format!("GET /open/checkpoint HTTP/1.1\r\nhost: localhost\r\n{}", "x-slow: x\r\n".repeat(100));
-    Field::plain()
-        .endure("slow heads", 1, Newcomers::LetIn, |field, tally| trickle(field, tally, head.as_bytes()));
+    Field::plain().endure("slow heads", 1, |field, tally| trickle(field, tally, head.as_bytes()));
 }
 
 #[test]
 fn prefaces_that_do_not_end() {
-    Field::plain()
-        .endure("slow prefaces", 1, Newcomers::LetIn, |field, tally| trickle(field, tally, h2::PREFACE));
+    Field::plain().endure("slow prefaces", 1, |field, tally| trickle(field, tally, h2::PREFACE));
 }
 
 #[test]
@@ -66,7 +63,7 @@ fn bodies_that_do_not_end() {
     let head = "POST /graven.v1.LogService/Append HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\
                 content-type: application/grpc-web+proto\r\n\r\n";
     let slow = [head.as_bytes(), &[0; 100]].concat();
-    Field::plain().endure("slow bodies", 1, Newcomers::LetIn, |field, tally| trickle(field, tally, &slow));
+    Field::plain().endure("slow bodies", 1, |field, tally| trickle(field, tally, &slow));
 }
 
 #[test]
@@ -74,58 +71,101 @@ fn connections_that_do_nothing() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
-    Field::plain().endure("idle connections", 1, Newcomers::TurnedAway, |field, tally| {
-        let mut idle = Vec::new();
-        while !tally.over.load(Ordering::SeqCst) {
-            while idle.len() < IDLE {
+    Field::plain().endure("idle connections", 1, |field, tally| {
+        let mut idle: Vec<TcpStream> = Vec::new();
+        while !tally.is_over() {
+            // Not all at once: who overruns the queue of the system waits a second for its next try.
+            for _ in 0..100.min(IDLE - idle.len()) {
                 let Ok(peer) = TcpStream::connect(field.address()) else { break };
+                peer.set_nonblocking(true).unwrap();
                 idle.push(peer);
-                tally.rounds.fetch_add(1, Ordering::SeqCst);
+                tally.count(1);
             }
             // Those that were turned away come again.
-            idle.retain(|peer| {
-                peer.set_nonblocking(true).unwrap();
-                !matches!((&*peer).read(&mut [0; 1]), Ok(0))
-            });
-            thread::sleep(Duration::from_millis(20));
+            idle.retain(|mut peer| !matches!(peer.read(&mut [0; 1]), Ok(0)));
+            thread::sleep(Duration::from_millis(10));
         }
     });
 }
 
-#[test]
-fn readers_that_do_not_read() {
-    let field = Field::plain();
-    // A bundle of 14 MiB, which everybody may ask for.
+/// How much the server may grow for large answers that nobody takes: they have a room of their own, and each processor
+/// works on one more.
+fn max_unread_bytes() -> u64 {
+    (128 << 20) + thread::available_parallelism().unwrap().get() as u64 * (64 << 20)
+}
+
+/// A server with a bundle of 14 MiB in its public log, `/open/tile/entries/001`.
+fn with_a_large_bundle() -> Field {
+    let mut field = Field::plain();
+    field.max_growth_bytes = max_unread_bytes();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut log = LogServiceClient::connect(field.server.url().to_owned()).await.unwrap();
-        for batch in 0..256_u32 / 4 {
+        for batch in 0..64 {
             let entries = (0..4).map(|n| noise(batch * 4 + n)).collect();
-            let request = AppendBatchRequest { log: "open".to_owned(), entries, ..Default::default() };
+            let wait = Wait::Published.into();
+            let request = AppendBatchRequest { log: "open".to_owned(), entries, wait, ..Default::default() };
             let mut request = tonic::Request::new(request);
             request.metadata_mut().insert("authorization", field.bearer().parse().unwrap());
             log.append_batch(request).await.unwrap();
         }
     });
-    field.endure("readers that do not read", 2, Newcomers::LetIn, |field, tally| {
-        let mut peers = Vec::new();
-        while !tally.over.load(Ordering::SeqCst) && peers.len() < 4 {
-            let mut wire = dial(field.address());
-            // SETTINGS_INITIAL_WINDOW_SIZE = 0: not a byte of any answer may be sent.
-            let greeting = [h2::PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat();
-            wire.write_all(&greeting).unwrap();
-            for n in 0..100 {
-                let head = request("GET", "/open/tile/entries/001", &[("accept-encoding", "identity")]);
-                if wire.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &head)).is_err() {
-                    break;
-                }
-                tally.rounds.fetch_add(1, Ordering::SeqCst);
-            }
-            peers.push(wire);
-        }
-        while !tally.over.load(Ordering::SeqCst) {
-            thread::sleep(Duration::from_millis(10));
-        }
+    field
+}
+
+/// Sends what `begin` writes on some connections, and reads nothing of what comes back.
+fn unread(field: &Field, tally: &Tally, connections: u32, begin: impl Fn(&mut TcpStream)) {
+    let mut peers = Vec::new();
+    for _ in 0..connections {
+        let mut wire = dial(field.address());
+        begin(&mut wire);
+        tally.count(1);
+        peers.push(wire);
+    }
+    while !tally.is_over() {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Greets with a window of one byte, which is all of any answer that may be sent. Then asks, on many streams.
+fn ask_and_take_nothing(wire: &mut TcpStream, head: &[u8], message: Option<&[u8]>) {
+    let mut text = [h2::PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1])].concat();
+    for stream in (1..=199).step_by(2) {
+        text.extend(frame(
+            HEADERS,
+            END_HEADERS | if message.is_none() { END_STREAM } else { 0 },
+            stream,
+            head,
+        ));
+        text.extend(message.map(|message| frame(DATA, END_STREAM, stream, message)).unwrap_or_default());
+    }
+    // The server may part with somebody like this at any moment.
+    drop(wire.write_all(&text));
+}
+
+#[test]
+fn readers_that_do_not_read() {
+    with_a_large_bundle().endure("readers over HTTP/2 that do not read", 1, |field, tally| {
+        let head = request("GET", "/open/tile/entries/001", &[]);
+        unread(field, tally, 2, |wire| ask_and_take_nothing(wire, &head, None));
+    });
+}
+
+#[test]
+fn readers_over_http_1_that_do_not_read() {
+    with_a_large_bundle().endure("readers over HTTP/1.1 that do not read", 1, |field, tally| {
+        let head = b"GET /open/tile/entries/001 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        unread(field, tally, 200, |wire| drop(wire.write_all(head)));
+    });
+}
+
+#[test]
+fn callers_that_do_not_read() {
+    with_a_large_bundle().endure("callers that do not read", 1, |field, tally| {
+        let head = request("POST", "/graven.v1.LogService/GetEntries", &[("authorization", &field.bearer())]);
+        let range = GetEntriesRequest { log: "open".to_owned(), first: 256, count: 256 }.encode_to_vec();
+        let message = [&[0, 0, 0, 0, u8::try_from(range.len()).unwrap()], &range[..]].concat();
+        unread(field, tally, 2, |wire| ask_and_take_nothing(wire, &head, Some(&message)));
     });
 }
 

@@ -4,9 +4,8 @@ use crate::trees::{MemoryTree, size};
 use graven_merkle::{
     Hash, NodeId, TreeSize, leaf_hash,
     tile::{
-        BundleError, BundlePath, EntryBundle, ExpandedTile, INNER_BYTES, MAX_ENTRY_BYTES, Resource,
-        TILE_BYTES, TILE_WIDTH, TileBytesError, TileId, TilePath, bundle_ranges, locate, new_bundles,
-        new_tiles, tiles,
+        BundleError, BundlePath, EntryBundle, ExpandedTile, MAX_ENTRY_BYTES, Resource, TILE_BYTES,
+        TILE_WIDTH, TileBytesError, TileId, TilePath, bundle_ranges, locate, new_bundles, new_tiles, tiles,
     },
 };
 use proptest::prelude::*;
@@ -49,11 +48,8 @@ fn pushed_restored_and_computed_tiles_are_the_same() {
             }
         }
         assert_eq!(ExpandedTile::from_row_bytes(&pushed.row_bytes()).as_ref(), Ok(&computed));
-        assert_eq!(pushed.inner_bytes().is_some(), width == usize::from(TILE_WIDTH));
     }
-    let (row, inner) = (pushed.row_bytes(), pushed.inner_bytes().expect("a full tile"));
-    assert_eq!((row.len(), inner.len()), (8_192, 8_128));
-    assert_eq!(ExpandedTile::from_parts(&row, &inner).as_ref(), Ok(&pushed));
+    assert_eq!(pushed.row_bytes().len(), TILE_BYTES);
     let full = pushed.clone();
     assert_eq!(pushed.push(leaf(0)), None);
     assert_eq!(pushed, full);
@@ -62,16 +58,6 @@ fn pushed_restored_and_computed_tiles_are_the_same() {
 
 #[test]
 fn tile_bytes_of_the_wrong_length_are_refused() {
-    let (row, inner) = ([0; TILE_BYTES], [0; INNER_BYTES]);
-    assert!(ExpandedTile::from_parts(&row, &inner).is_ok());
-    for length in [0, 31, 32, TILE_BYTES - 32, TILE_BYTES - 1] {
-        let refusal = ExpandedTile::from_parts(&row[..length], &inner);
-        assert_eq!(refusal, Err(TileBytesError::NotFull(length)));
-    }
-    for length in [0, INNER_BYTES - 32, INNER_BYTES - 1] {
-        let refusal = ExpandedTile::from_parts(&row, &inner[..length]);
-        assert_eq!(refusal, Err(TileBytesError::Inner(length)));
-    }
     for length in [0, 1, 31, 33, TILE_BYTES + 32] {
         let refusal = ExpandedTile::from_row_bytes(&vec![0; length]);
         assert_eq!(refusal, Err(TileBytesError::Row(length)));

@@ -17,6 +17,8 @@ use crate::log::Log;
 const IDLE: Duration = Duration::from_millis(250);
 /// A log whose head has not moved for this long is exported at once.
 const QUIET: Duration = Duration::from_millis(500);
+/// After this long without anything to seal the journal shrinks.
+const RESTING: Duration = Duration::from_secs(10);
 
 /// Wakes one thread; a ring while it works is not lost.
 #[derive(Default)]
@@ -160,14 +162,19 @@ struct Exported {
 
 fn seal_until(engine: &Engine, all_published: &std::sync::mpsc::Receiver<()>) {
     let mut exports: HashMap<LogId, Exported> = HashMap::new();
+    let mut worked_at = Instant::now();
     while !engine.is_poisoned() {
         let is_last = is_over(all_published);
         engine.upkeep_step();
         for log in engine.logs() {
             while engine.seal_step(&log) {
                 engine.upkeep_step();
+                worked_at = Instant::now();
             }
             export_if_due(engine, &log, &mut exports, is_last);
+        }
+        if is_last || worked_at.elapsed() >= RESTING {
+            engine.rest_step();
         }
         if is_last {
             break;

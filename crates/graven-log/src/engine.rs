@@ -394,6 +394,16 @@ impl Engine {
         }
     }
 
+    /// Gives back disk that only a busy server needs.
+    pub fn rest_step(&self) {
+        let segments = self.writer().journal.segments();
+        if !self.is_poisoned()
+            && let Err(error) = segments.shrink()
+        {
+            self.poison(&format!("the journal failed: {error}"));
+        }
+    }
+
     /// Whether `bytes` may be written without filling the disk. Where not, appends are refused from now on, and what
     /// was to be written waits: running into the end of the disk would poison the server.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use graven_merkle::tile::{BundlePath, EntryBundle, MAX_ENTRY_BYTES, TILE_BYTES, TILE_WIDTH, TileId};
 use graven_merkle::{
     ConsistencyProof, HASH_BYTES, Hash, HashReader, InclusionProof, LeafIndex, MultiProof, ProveError,
-    TreeSize, prove_consistency, prove_inclusion, prove_multi, verify_consistency, verify_inclusion,
+    TreeSize, prove_consistency, prove_leaf, prove_leaves, verify_consistency, verify_inclusion,
     verify_multi,
 };
 use graven_note::Checkpoint;
@@ -145,8 +145,7 @@ impl Log {
         self.require_size(size)?;
         self.require_index(index, size)?;
         self.checked(size, |reader, root| {
-            let leaf = self.read_leaf(reader, index)?;
-            let proof = prove_inclusion(reader, index, size).map_err(broken)?;
+            let (leaf, proof) = prove_leaf(reader, index, size).map_err(broken)?;
             let holds = verify_inclusion(leaf, index, size, &proof, root).is_ok();
             Ok(holds.then_some((leaf, proof)))
         })
@@ -159,12 +158,10 @@ impl Log {
             self.require_index(*last, size)?;
         }
         self.checked(size, |reader, root| {
-            let proof = match prove_multi(reader, indices, size) {
+            let (leaves, proof) = match prove_leaves(reader, indices, size) {
                 Err(ProveError::Indices(error)) => return Err(ReadError::Indices(error.to_string())),
                 other => other.map_err(broken)?,
             };
-            let ids: Vec<_> = indices.iter().map(|index| graven_merkle::NodeId::leaf(*index)).collect();
-            let leaves = reader.read(&ids)?;
             let holds = verify_multi(indices, &leaves, size, &proof, root).is_ok();
             Ok(holds.then_some((leaves, proof)))
         })
@@ -262,15 +259,6 @@ impl Log {
         }
         let tiles = FromTiles(&self.tree);
         make(&tiles, &root(&tiles)?)?.ok_or_else(|| damaged("its tiles do not hash to the published root"))
-    }
-
-    fn read_leaf(
-        &self,
-        reader: &dyn HashReader<Error = std::io::Error>,
-        index: LeafIndex,
-    ) -> Result<Hash, ReadError> {
-        let found = reader.read(&[graven_merkle::NodeId::leaf(index)])?;
-        found.first().copied().ok_or_else(|| damaged("a leaf hash is missing"))
     }
 
     fn require_size(&self, size: TreeSize) -> Result<(), ReadError> {

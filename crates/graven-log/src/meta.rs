@@ -10,7 +10,7 @@
 //! DATA/logs/NAME/signer              its signer journal: the memory of what was signed
 //! DATA/logs/NAME/frozen              present once it accepts no more entries
 //! DATA/logs/NAME/site/               its C2SP tlog-tiles folder: write-once tiles and bundles, checkpoint
-//! DATA/logs/NAME/nodes/LEVEL         derived: inner nodes of full tiles, for fast proofs
+//! DATA/logs/NAME/nodes/LEVEL         derived: full tiles with inner nodes, for fast proofs
 //! DATA/index/                        derived: lookup by leaf hash
 //! ```
 //!

@@ -5,7 +5,7 @@
 use std::io;
 
 use graven_merkle::ProveError;
-use graven_merkle::tile::{BundlePath, EntryBundle, TILE_WIDTH};
+use graven_merkle::tile::{BundlePath, TILE_WIDTH};
 use graven_note::{Checkpoint, SignedNote};
 use graven_store::Objects;
 
@@ -59,8 +59,8 @@ pub(crate) fn refuse_overtaken(
             let (log, part) = (meta.name.to_string(), "journal");
             return Err(OpenError::Behind { log, part, have: size, signed: end });
         }
-        let entries = tail.entries(first..end).unwrap_or_default();
-        let bundle = EntryBundle::encode(entries.iter()).map_err(io::Error::other)?;
+        let bundle = tail.bundles(first..end).and_then(|mut bundles| bundles.next(TILE_WIDTH));
+        let bundle = bundle.ok_or_else(|| io::Error::other("an unsealed entry is missing"))?;
         if objects.contradicts(&path, &bundle)? {
             let what = format!("{path} holds other entries than the journal");
             return Err(OpenError::Damaged { log: meta.name.to_string(), what });

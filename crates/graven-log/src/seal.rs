@@ -8,12 +8,15 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use graven_merkle::TreeSize;
-use graven_merkle::tile::{BundlePath, EntryBundle, TILE_WIDTH, TileId, TilePath, levels};
+use graven_merkle::tile::{BundlePath, TILE_WIDTH, TileId, TilePath, levels};
 
 use crate::log::{Head, Log};
 
 /// Bundles of one round: 65,536 entries, one full tile of level 1.
 const ROUND_BUNDLES: u64 = 256;
+/// The newest sealed bundles, which followers read. Older ones leave the system's cache, or the entries of a busy log
+/// would push out the nodes that proofs need.
+const CACHED_BUNDLES: u64 = 1024;
 
 /// Room on disk for one round: its entries, tiles and derived nodes, and what the file system adds for its files.
 pub(crate) fn room_for_round(log: &Log) -> u64 {
@@ -34,26 +37,31 @@ pub(crate) fn round(log: &Log) -> io::Result<Option<u64>> {
     if last <= first {
         return Ok(None);
     }
+    let bundles = log.tail.read().bundles(first * width..last * width);
+    let mut bundles = bundles.ok_or_else(missing_entry)?;
     for number in first..last {
-        write_bundle(log, number)?;
+        let path = bundle_path(number, TILE_WIDTH)?;
+        log.objects.write(&path, &bundles.next(TILE_WIDTH).ok_or_else(missing_entry)?)?;
         write_tiles(log, number)?;
     }
     log.objects.sync()?;
+    for number in first.saturating_sub(CACHED_BUNDLES)..last.saturating_sub(CACHED_BUNDLES) {
+        log.objects.forget(&bundle_path(number, TILE_WIDTH)?);
+    }
     Ok(Some(last * width))
 }
 
-fn write_bundle(log: &Log, number: u64) -> io::Result<()> {
-    let path = BundlePath::new(number, TILE_WIDTH).ok_or_else(|| io::Error::other("no such bundle"))?;
-    log.objects.write(&path.to_string(), &tail_bundle(log, number, TILE_WIDTH)?)
+fn bundle_path(number: u64, width: u16) -> io::Result<String> {
+    let path = BundlePath::new(number, width).ok_or_else(|| io::Error::other("no such bundle"))?;
+    Ok(path.to_string())
 }
 
-/// The first `width` entries of a bundle that is not sealed yet.
-fn tail_bundle(log: &Log, number: u64, width: u16) -> io::Result<Vec<u8>> {
-    let first = number * u64::from(TILE_WIDTH);
-    let entries = log.tail.read().entries(first..first + u64::from(width));
-    let entries = entries.filter(|entries| entries.len() == usize::from(width));
-    let entries = entries.ok_or_else(|| io::Error::other("an unsealed entry is missing"))?;
-    EntryBundle::encode(entries.iter()).map_err(io::Error::other)
+fn missing_entry() -> io::Error {
+    io::Error::other("an unsealed entry is missing")
+}
+
+fn missing_tile() -> io::Error {
+    io::Error::other("an unsealed tile is missing")
 }
 
 /// Writes the level-0 tile of a bundle and every tile above that it completes.
@@ -61,11 +69,10 @@ fn write_tiles(log: &Log, number: u64) -> io::Result<()> {
     let (mut level, mut index) = (0_u8, number);
     loop {
         let tile = TileId::new(level, index).ok_or_else(|| io::Error::other("no such tile"))?;
-        let expanded =
-            log.tree.hot_tile(tile).ok_or_else(|| io::Error::other("an unsealed tile is missing"))?;
+        let block = log.tree.hot_block(tile).ok_or_else(missing_tile)?;
         let path = TilePath::new(tile, TILE_WIDTH).ok_or_else(|| io::Error::other("no such tile"))?;
-        log.objects.write(&path.to_string(), &expanded.row_bytes())?;
-        log.tree.write_block(tile, &expanded)?;
+        log.objects.write(&path.to_string(), block.row())?;
+        log.tree.write_block(tile, &block)?;
         if (index + 1) % u64::from(TILE_WIDTH) != 0 {
             return Ok(());
         }
@@ -94,12 +101,14 @@ fn partials(log: &Log, size: TreeSize) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
     for (level, tile) in partial_tiles(size) {
         let row = log.tree.hot_range(tile.tile(), tile.width());
-        let row = row.ok_or_else(|| io::Error::other("an unsealed tile is missing"))?;
+        let row = row.ok_or_else(missing_tile)?;
         files.push((tile.to_string(), row.iter().flat_map(|hash| *hash.as_bytes()).collect()));
         if level == 0 {
-            let bundle = BundlePath::new(tile.tile().index(), tile.width());
-            let bundle = bundle.ok_or_else(|| io::Error::other("no such bundle"))?;
-            files.push((bundle.to_string(), tail_bundle(log, bundle.index(), bundle.width())?));
+            let (number, width) = (tile.tile().index(), tile.width());
+            let first = number * u64::from(TILE_WIDTH);
+            let bundles = log.tail.read().bundles(first..first + u64::from(width));
+            let bundle = bundles.and_then(|mut bundles| bundles.next(width)).ok_or_else(missing_entry)?;
+            files.push((bundle_path(number, width)?, bundle.to_vec()));
         }
     }
     Ok(files)

@@ -186,10 +186,11 @@ impl Signing {
     /// The frontier after the stored entries, every byte of them read again.
     fn reread(&self, chunks: &[Chunk]) -> Result<Frontier, SignError> {
         let mut frontier = self.frontier.clone();
+        let mut buffer = Vec::new();
         for chunk in chunks {
             let known = frontier.size().get().saturating_sub(chunk.first);
             let skip = usize::try_from(known).unwrap_or(usize::MAX);
-            frontier.append(chunk.stored_leaves()?.into_iter().skip(skip));
+            frontier.append(chunk.stored_leaves(&mut buffer)?.into_iter().skip(skip));
         }
         Ok(frontier)
     }

@@ -46,11 +46,11 @@ impl Chunk {
     }
 
     /// The leaf hashes of the entries, from the bytes as storage gives them back now.
-    pub(crate) fn stored_leaves(&self) -> io::Result<Vec<Hash>> {
-        let mut bytes = vec![0; self.bundle.len()];
-        self.file.read_exact_at(&mut bytes, self.offset)?;
+    pub(crate) fn stored_leaves(&self, buffer: &mut Vec<u8>) -> io::Result<Vec<Hash>> {
+        buffer.resize(self.bundle.len(), 0);
+        self.file.read_exact_at(buffer, self.offset)?;
         let count = usize::try_from(self.count).map_err(io::Error::other)?;
-        bundle_leaves(&bytes, count).ok_or_else(|| {
+        bundle_leaves(buffer, count).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, "stored entries are not as they were written")
         })
     }
@@ -76,16 +76,20 @@ impl Chunk {
         }
     }
 
-    /// Where each entry lies in the bundle, without its length.
     fn spans(&self) -> impl Iterator<Item = Range<usize>> + '_ {
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let len = usize::from(u16::from_be_bytes(self.bundle.get(at..at + 2)?.try_into().ok()?));
-            let span = at + 2..at + 2 + len;
-            at = span.end;
-            Some(span)
-        })
+        spans(&self.bundle)
     }
+}
+
+/// Where each entry lies in a bundle, without its length.
+fn spans(bundle: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let len = usize::from(u16::from_be_bytes(bundle.get(at..at + 2)?.try_into().ok()?));
+        let span = at + 2..at + 2 + len;
+        at = span.end;
+        Some(span)
+    })
 }
 
 /// Chunks in index order, without gaps.
@@ -139,4 +143,46 @@ impl Tail {
         }
         Some(chunks.iter().flat_map(|chunk| chunk.entries(range.start.max(chunk.first)..range.end)).collect())
     }
+
+    /// A range as bundles, or nothing where the tail does not reach back to its start.
+    pub(crate) fn bundles(&self, range: Range<u64>) -> Option<Bundles> {
+        let mut chunks = self.chunks_in(range.clone()).into_iter();
+        let first = chunks.next()?;
+        let skip = usize::try_from(range.start.checked_sub(first.first)?).ok()?;
+        let mut rest = first.bundle;
+        take_entries(&mut rest, skip);
+        Some(Bundles { chunks, rest })
+    }
+}
+
+/// Goes through entries from left to right, once, and cuts them into bundles.
+pub(crate) struct Bundles {
+    chunks: std::vec::IntoIter<Chunk>,
+    rest: Bytes,
+}
+
+impl Bundles {
+    /// The next `width` entries, if there are as many: without a copy where one record holds them all.
+    pub(crate) fn next(&mut self, width: u16) -> Option<Bytes> {
+        let mut missing = usize::from(width);
+        let mut bundle = Vec::new();
+        loop {
+            let (part, count) = take_entries(&mut self.rest, missing);
+            missing -= count;
+            if missing == 0 && bundle.is_empty() {
+                return Some(part);
+            }
+            bundle.extend_from_slice(&part);
+            if missing == 0 {
+                return Some(bundle.into());
+            }
+            self.rest = self.chunks.next()?.bundle;
+        }
+    }
+}
+
+/// Splits up to `most` entries off the front of a bundle, and says how many.
+fn take_entries(bundle: &mut Bytes, most: usize) -> (Bytes, usize) {
+    let (count, end) = spans(bundle).take(most).fold((0, 0), |(count, _), span| (count + 1, span.end));
+    (bundle.split_to(end), count)
 }

@@ -1,15 +1,8 @@
 //! The nodes of a log's tree: the newest in memory, the rest beside the tiles.
 //!
 //! Nodes of tiles that are not sealed yet are kept in memory, one queue a level. A sealed tile's hashes lie in its
-//! C2SP tile file, and once more, with all its inner nodes, in a derived file of fixed blocks, so that a proof costs
-//! one read a tile and no hashing:
-//!
-//! ```text
-//! nodes/LEVEL: block n at n × 16,384
-//!      0  8192  the tile's row, 256 hashes
-//!   8192  8128  its inner nodes (see graven_merkle::tile::ExpandedTile)
-//!  16320    64  zero
-//! ```
+//! C2SP tile file, and once more, with its inner nodes, in a derived [`Block`]. Nothing of it is cached here: a block is
+//! one read, and the system's page cache holds what is asked for often.
 //!
 //! Blocks are written without a sync and trusted only as far as the proofs made from them verify; one that does not
 //! is made again from the tile file.
@@ -19,21 +12,17 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use graven_merkle::tile::{ExpandedTile, INNER_BYTES, TILE_BYTES, TILE_HEIGHT, TILE_WIDTH, TileId, locate};
+use graven_merkle::tile::{TILE_BYTES, TILE_HEIGHT, TILE_WIDTH, TileId, locate};
 use graven_merkle::{Frontier, Hash, HashReader, LeafIndex, NodeId, TreeSize};
 use graven_store::fs::{File, Fs, Mode, Open};
 use graven_store::objects::Objects;
 use parking_lot::{Mutex, RwLock};
 
-/// Length of a block of the derived file.
-const BLOCK_BYTES: usize = 2 * TILE_BYTES;
-/// Expanded tiles (16 KiB each) kept in memory at level 0, and at all levels above together.
-const CACHED_TILES: usize = 1024;
+use crate::block::{Block, block_bytes, kept_levels};
 
 /// The nodes of one log.
 pub(crate) struct Tree {
     hot: RwLock<Vec<Row>>,
-    cached: [Mutex<Cache>; 2],
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     blocks: Mutex<BTreeMap<u8, Arc<dyn File>>>,
@@ -56,17 +45,10 @@ impl Row {
     }
 }
 
-#[derive(Default)]
-struct Cache {
-    tiles: BTreeMap<(u8, u64), Arc<ExpandedTile>>,
-    /// In the order of arrival: the oldest goes first.
-    order: VecDeque<(u8, u64)>,
-}
-
 /// How tiles that are not in memory are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// From the cache and the derived blocks.
+    /// From the derived blocks.
     Derived,
     /// From the tile files alone, mending blocks on the way.
     Tiles,
@@ -81,14 +63,8 @@ impl Tree {
         sealed: u64,
     ) -> io::Result<Self> {
         fs.create_dir_all(&dir)?;
-        let tree = Self {
-            hot: RwLock::new(Vec::new()),
-            cached: Default::default(),
-            fs,
-            dir,
-            blocks: Mutex::new(BTreeMap::new()),
-            objects,
-        };
+        let tree =
+            Self { hot: RwLock::new(Vec::new()), fs, dir, blocks: Mutex::new(BTreeMap::new()), objects };
         tree.rebuild_edge(sealed)?;
         Ok(tree)
     }
@@ -158,16 +134,16 @@ impl Tree {
     }
 
     /// A full tile that is not sealed yet, with its inner nodes as they were computed when it grew.
-    pub(crate) fn hot_tile(&self, tile: TileId) -> Option<ExpandedTile> {
+    pub(crate) fn hot_block(&self, tile: TileId) -> Option<Block> {
         let hot = self.hot.read();
         let bottom = usize::from(tile.level()) * usize::from(TILE_HEIGHT);
-        let mut bytes = Vec::with_capacity(TILE_BYTES + INNER_BYTES);
-        for inner in 0..TILE_HEIGHT {
+        let mut bytes = Vec::with_capacity(block_bytes(tile));
+        for inner in kept_levels(tile) {
             let width = TILE_WIDTH >> inner;
             let nodes = hot.get(bottom + usize::from(inner))?.run(tile.index() * u64::from(width), width)?;
-            bytes.extend(nodes.flat_map(|hash| *hash.as_bytes()));
+            nodes.for_each(|hash| bytes.extend_from_slice(hash.as_bytes()));
         }
-        ExpandedTile::from_parts(&bytes[..TILE_BYTES], &bytes[TILE_BYTES..]).ok()
+        Some(Block::new(tile, bytes))
     }
 
     /// The first `width` hashes of a tile that is not sealed yet.
@@ -178,12 +154,8 @@ impl Tree {
     }
 
     /// Writes the derived block of a tile that is being sealed.
-    pub(crate) fn write_block(&self, tile: TileId, expanded: &ExpandedTile) -> io::Result<()> {
-        let mut block = expanded.row_bytes();
-        block.extend(expanded.inner_bytes().ok_or_else(|| io::Error::other("only full tiles are sealed"))?);
-        block.resize(BLOCK_BYTES, 0);
-        let file = self.block_file(tile.level())?;
-        file.write_all_at(&block, tile.index() * BLOCK_BYTES as u64)
+    pub(crate) fn write_block(&self, tile: TileId, block: &Block) -> io::Result<()> {
+        self.block_file(tile.level())?.write_all_at(block.bytes(), block_at(tile))
     }
 
     /// Lets go of the nodes of tiles that are sealed now.
@@ -193,76 +165,57 @@ impl Tree {
             let (tile_level, inner) = (level / TILE_HEIGHT, level % TILE_HEIGHT);
             let full_tiles = sealed.checked_shr(8 * (u32::from(tile_level) + 1)).unwrap_or(0);
             let keep_from = full_tiles << (TILE_HEIGHT - inner);
-            while row.base < keep_from && row.nodes.pop_front().is_some() {
-                row.base += 1;
-            }
+            let gone = usize::try_from(keep_from.saturating_sub(row.base)).unwrap_or(usize::MAX);
+            let gone = row.nodes.drain(..gone.min(row.nodes.len())).len();
+            row.base += gone as u64;
         }
     }
 
-    /// Reads nodes, those in memory in one look.
+    /// Reads nodes: those in memory in one look, the others tile by tile.
     fn read_from(&self, ids: &[NodeId], source: Source) -> io::Result<Vec<Hash>> {
         let mut found: Vec<Option<Hash>> = {
             let hot = self.hot.read();
             ids.iter().map(|id| hot_node(&hot, *id)).collect()
         };
-        for (id, slot) in ids.iter().zip(&mut found) {
-            if slot.is_none() {
-                *slot = Some(self.sealed_node(*id, source)?);
+        let mut sealed = Vec::new();
+        for (slot, id) in ids.iter().enumerate().filter(|(slot, _)| found[*slot].is_none()) {
+            sealed.push((locate(*id).ok_or_else(|| io::Error::other("no such node"))?, slot));
+        }
+        sealed.sort_unstable_by_key(|(at, _)| (at.tile.level(), at.tile.index()));
+        for nodes in sealed.chunk_by(|(one, _), (next, _)| one.tile == next.tile) {
+            let block = self.load(nodes[0].0.tile, source)?;
+            for (at, slot) in nodes {
+                found[*slot] = block.node(at.level, at.index);
             }
         }
         Ok(found.into_iter().flatten().collect())
     }
 
-    fn sealed_node(&self, id: NodeId, source: Source) -> io::Result<Hash> {
-        let at = locate(id).ok_or_else(|| io::Error::other("no such node"))?;
-        let cache = &self.cached[usize::from(at.tile.level() > 0)];
-        let key = (at.tile.level(), at.tile.index());
-        let cached = (source == Source::Derived).then(|| cache.lock().tiles.get(&key).cloned()).flatten();
-        let tile = match cached {
-            Some(tile) => tile,
-            None => {
-                let tile = Arc::new(self.load(at.tile, source)?);
-                cache.lock().insert(key, tile.clone());
-                tile
-            }
-        };
-        tile.node(at.level, at.index).ok_or_else(|| io::Error::other(format!("node {id} is missing")))
-    }
-
-    fn load(&self, tile: TileId, source: Source) -> io::Result<ExpandedTile> {
+    fn load(&self, tile: TileId, source: Source) -> io::Result<Block> {
         if source == Source::Derived
-            && let Some(expanded) = self.load_block(tile)
+            && let Some(block) = self.load_block(tile)
         {
-            return Ok(expanded);
+            return Ok(block);
         }
-        let expanded = self.load_tile(tile)?;
-        if let Err(error) = self.write_block(tile, &expanded) {
+        let block = self.load_tile(tile)?;
+        if let Err(error) = self.write_block(tile, &block) {
             // Reads go on where nothing can be written.
             tracing::warn!(%error, "derived nodes were not mended");
         }
-        Ok(expanded)
+        Ok(block)
     }
 
-    fn load_tile(&self, tile: TileId) -> io::Result<ExpandedTile> {
+    fn load_tile(&self, tile: TileId) -> io::Result<Block> {
         let path = tile.path_in(TreeSize::MAX).ok_or_else(|| io::Error::other("no such tile"))?;
         let row = self.objects.read(&path.to_string(), TILE_BYTES as u64)?;
-        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let expanded = ExpandedTile::from_row_bytes(&row).map_err(invalid)?;
-        if !expanded.is_full() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{path} is cut short")));
-        }
-        Ok(expanded)
+        Block::from_row(tile, &row).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
     }
 
-    fn load_block(&self, tile: TileId) -> Option<ExpandedTile> {
+    fn load_block(&self, tile: TileId) -> Option<Block> {
         let file = self.block_file(tile.level()).ok()?;
-        let mut block = vec![0; TILE_BYTES + INNER_BYTES];
-        file.read_exact_at(&mut block, tile.index() * BLOCK_BYTES as u64).ok()?;
-        // A hole left by a crash reads as zeros; no tile begins with a hash of zeros.
-        if block[..32] == [0; 32] {
-            return None;
-        }
-        ExpandedTile::from_parts(&block[..TILE_BYTES], &block[TILE_BYTES..]).ok()
+        let mut bytes = vec![0; block_bytes(tile)];
+        file.read_exact_at(&mut bytes, block_at(tile)).ok()?;
+        Block::new(tile, bytes).written()
     }
 
     fn block_file(&self, level: u8) -> io::Result<Arc<dyn File>> {
@@ -278,17 +231,8 @@ impl Tree {
     }
 }
 
-impl Cache {
-    fn insert(&mut self, key: (u8, u64), tile: Arc<ExpandedTile>) {
-        if self.tiles.insert(key, tile).is_none() {
-            self.order.push_back(key);
-        }
-        while self.order.len() > CACHED_TILES {
-            if let Some(oldest) = self.order.pop_front() {
-                self.tiles.remove(&oldest);
-            }
-        }
-    }
+fn block_at(tile: TileId) -> u64 {
+    tile.index() * block_bytes(tile) as u64
 }
 
 fn hot_node(hot: &[Row], id: NodeId) -> Option<Hash> {
@@ -302,7 +246,7 @@ fn pairs(below: &VecDeque<Hash>) -> VecDeque<Hash> {
     below.chunks_exact(2).map(|pair| graven_merkle::node_hash(pair[0], pair[1])).collect()
 }
 
-fn root_of(tile: &ExpandedTile) -> io::Result<Hash> {
+fn root_of(tile: &Block) -> io::Result<Hash> {
     tile.node(TILE_HEIGHT, 0).ok_or_else(|| io::Error::other("a full tile has a root"))
 }
 

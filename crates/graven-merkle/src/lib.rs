@@ -59,8 +59,8 @@ pub use node::NodeId;
 pub use position::{LeafIndex, LeafIndexError, TreeSize, TreeSizeError};
 pub use proof::{ConsistencyProof, InclusionProof, ProofTooLong};
 pub use prove::{
-    HashReader, ProveError, prove_consistency, prove_inclusion, prove_multi, prove_subtree_consistency,
-    prove_subtree_inclusion, root, subtree_root,
+    HashReader, ProveError, prove_consistency, prove_inclusion, prove_leaf, prove_leaves, prove_multi,
+    prove_subtree_consistency, prove_subtree_inclusion, root, subtree_root,
 };
 pub use subtree::Subtree;
 pub use verify::{

@@ -75,6 +75,19 @@ pub fn prove_inclusion<R: HashReader + ?Sized>(
     prove_subtree_inclusion(reader, index, size.into())
 }
 
+/// Like [`prove_inclusion`], with the leaf's hash, from the same read.
+pub fn prove_leaf<R: HashReader + ?Sized>(
+    reader: &R,
+    index: LeafIndex,
+    size: TreeSize,
+) -> Result<(Hash, InclusionProof), ProveError<R::Error>> {
+    let plan =
+        plan::inclusion(index, size).ok_or(ProveError::IndexBeyondTree { index, tree: size.into() })?;
+    let mut leaf = carry_out_with_leaves(reader, &[index], &plan)?;
+    let proof = InclusionProof::planned(leaf.split_off(1));
+    Ok((leaf[0], proof))
+}
+
 /// Proves that leaf `index` of the whole tree is in `subtree`.
 pub fn prove_subtree_inclusion<R: HashReader + ?Sized>(
     reader: &R,
@@ -114,6 +127,34 @@ pub fn prove_multi<R: HashReader + ?Sized>(
 ) -> Result<MultiProof, ProveError<R::Error>> {
     let plan = crate::multi::plan(indices, size)?;
     Ok(MultiProof::planned(carry_out(reader, &plan)?))
+}
+
+/// Like [`prove_multi`], with the hashes of the leaves, from the same read.
+pub fn prove_leaves<R: HashReader + ?Sized>(
+    reader: &R,
+    indices: &[LeafIndex],
+    size: TreeSize,
+) -> Result<(Vec<Hash>, MultiProof), ProveError<R::Error>> {
+    let plan = crate::multi::plan(indices, size)?;
+    let mut leaves = carry_out_with_leaves(reader, indices, &plan)?;
+    let proof = MultiProof::planned(leaves.split_off(indices.len()));
+    Ok((leaves, proof))
+}
+
+/// The leaves' hashes, as many as indices, and after them those that were planned.
+fn carry_out_with_leaves<R: HashReader + ?Sized>(
+    reader: &R,
+    indices: &[LeafIndex],
+    plan: &Plan,
+) -> Result<Vec<Hash>, ProveError<R::Error>> {
+    let leaves = indices.iter().map(|index| NodeId::leaf(*index));
+    let ids: Vec<_> = leaves.chain(plan.ids().iter().copied()).collect();
+    let mut hashes = reader.read(&ids).map_err(ProveError::Read)?;
+    let wrong_count = ProveError::WrongCount { asked: ids.len(), found: hashes.len() };
+    let planned = hashes.get(indices.len()..).and_then(|nodes| plan.compute(nodes)).ok_or(wrong_count)?;
+    hashes.truncate(indices.len());
+    hashes.extend(planned);
+    Ok(hashes)
 }
 
 fn carry_out<R: HashReader + ?Sized>(reader: &R, plan: &Plan) -> Result<Vec<Hash>, ProveError<R::Error>> {

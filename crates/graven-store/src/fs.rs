@@ -52,6 +52,9 @@ pub trait File: Send + Sync {
     /// Makes every byte written so far durable (`fdatasync`).
     fn sync_data(&self) -> io::Result<()>;
 
+    /// Says that nobody will read the file soon: what is durable of it may leave the system's cache.
+    fn forget(&self) {}
+
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)

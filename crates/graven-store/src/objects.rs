@@ -111,6 +111,13 @@ impl Objects {
         self.fs.read(&self.path(name)?, max_bytes)
     }
 
+    /// Says that nobody will read a durable object soon.
+    pub fn forget(&self, name: &str) {
+        if let Ok(file) = self.path(name).and_then(|path| self.fs.open(&path, Open::Read)) {
+            file.forget();
+        }
+    }
+
     /// Removes a file that is no longer needed (the partial tile of an older export), if it is there.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         match self.fs.remove_file(&self.path(name)?) {

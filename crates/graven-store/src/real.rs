@@ -127,6 +127,11 @@ impl File for RealFile {
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
+
+    fn forget(&self) {
+        // Advice: nothing depends on whether it is taken.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+    }
 }
 
 /// `syncfs` waits for all dirty data of the file system: one call serves hundreds of new files. Since Linux 5.8 it

@@ -3,9 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
-use graven_client::{
-    Appender, Client, Code, ConnectOptions, ErrorReason, FileHeadStore, LogClient, ReportedLog,
-};
+use graven_client::{Appender, Client, ConnectOptions, ErrorReason, FileHeadStore, LogClient, ReportedLog};
 
 use crate::{
     credentials::{CredentialArgs, Credentials},
@@ -87,7 +85,7 @@ impl TrustedLog {
                 let only = if self.at.log.is_none() { only_log(&client).await? } else { None };
                 let name = self.at.log.clone().or(only.map(|log| log.name));
                 let trust = self.trust.trust(pinned, name.as_deref())?;
-                // None is named, and there may be several: the one that is pinned is meant.
+                // Several logs, and none is named: the one that is pinned is meant.
                 let name = name.unwrap_or_else(|| crate::trust::log_name(trust.origin().as_str()).to_owned());
                 client.log(name, trust)
             }
@@ -112,12 +110,13 @@ impl TrustedLog {
     }
 }
 
-/// The server's only log; `None` where it has several, or does not tell this caller, who need not administer it.
+/// The server's only log; `None` where it has several, or tells its administrators alone.
 async fn only_log(client: &Client) -> Outcome<Option<ReportedLog>> {
     match client.admin().get("").await {
         Ok(log) => Ok(Some(log)),
-        Err(error) if error.reason() == Some(ErrorReason::LogNameRequired) => Ok(None),
-        Err(error) if error.code() == Code::PermissionDenied => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => match error.reason() {
+            Some(ErrorReason::LogNameRequired | ErrorReason::PermissionMissing) => Ok(None),
+            _ => Err(error.into()),
+        },
     }
 }

@@ -1,21 +1,10 @@
 //! A tile with the nodes between its row and its root at hand.
 //!
 //! A proof takes up to eight hashes from each tile on its way. Rebuilt from the row, each costs the hashing of half a tile;
-//! kept, each is a copy. The inner nodes are as long as the row, and can be stored beside it:
-//!
-//! ```text
-//! row      256 hashes              8,192 bytes, the tile of C2SP tlog-tiles
-//! inner    level 1, 128 hashes
-//!          level 2,  64 hashes
-//!          …
-//!          level 7,   2 hashes     8,128 bytes in all; level 8, the root, is in the row of the tile above
-//! ```
+//! kept, each is a copy.
 
-use super::{FULL, TILE_BYTES, TILE_HEIGHT, TILE_WIDTH};
+use super::{FULL, TILE_HEIGHT, TILE_WIDTH};
 use crate::{EMPTY_ROOT, HASH_BYTES, Hash, node_hash};
-
-/// The length of the inner nodes of a full tile: 254 hashes, 8,128 bytes.
-pub const INNER_BYTES: usize = (FULL - 2) * HASH_BYTES;
 
 /// A tile, full or still growing, with all its inner nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +20,6 @@ pub enum TileBytesError {
     /// The row is not 1 to 256 hashes long.
     #[error("{0} bytes are not a tile of 1 to {TILE_WIDTH} hashes")]
     Row(usize),
-    /// The row is not full, as it must be to come with inner nodes.
-    #[error("{0} bytes are not a full tile")]
-    NotFull(usize),
-    /// The inner nodes have not the length of a full tile's.
-    #[error("{0} bytes are not the inner nodes of a full tile")]
-    Inner(usize),
 }
 
 impl Default for ExpandedTile {
@@ -69,24 +52,6 @@ impl ExpandedTile {
     pub fn from_row_bytes(row: &[u8]) -> Result<Self, TileBytesError> {
         let hashes = hashes(row).ok_or(TileBytesError::Row(row.len()))?;
         Self::from_row(&hashes).ok_or(TileBytesError::Row(row.len()))
-    }
-
-    /// The full tile with this row and these [`inner_bytes`](Self::inner_bytes), which are believed: only its root is hashed.
-    ///
-    /// Whoever stores inner nodes answers for them; a wrong one gives proofs that do not verify, never a wrong acceptance.
-    pub fn from_parts(row: &[u8], inner: &[u8]) -> Result<Self, TileBytesError> {
-        if row.len() != TILE_BYTES {
-            return Err(TileBytesError::NotFull(row.len()));
-        }
-        if inner.len() != INNER_BYTES {
-            return Err(TileBytesError::Inner(inner.len()));
-        }
-        let row_hashes = hashes(row).ok_or(TileBytesError::Row(row.len()))?;
-        let inner_hashes = hashes(inner).ok_or(TileBytesError::Inner(inner.len()))?;
-        let mut tile = Self { row: row_hashes, ..Self::new() };
-        tile.inner[..FULL - 2].copy_from_slice(&inner_hashes);
-        tile.complete(TILE_HEIGHT, 0);
-        Ok(tile)
     }
 
     /// Adds a hash to the row and answers its position; a full tile stays as it is and answers `None`.
@@ -126,12 +91,7 @@ impl ExpandedTile {
 
     /// The row as the bytes of a tile resource: 32 for each hash.
     pub fn row_bytes(&self) -> Vec<u8> {
-        bytes(&self.row)
-    }
-
-    /// The inner nodes of a full tile, levels 1 to 7 one after another, [`INNER_BYTES`] long; `None` while it is partial.
-    pub fn inner_bytes(&self) -> Option<Vec<u8>> {
-        self.is_full().then(|| bytes(&self.inner[..FULL - 2]))
+        self.row.iter().flat_map(Hash::as_bytes).copied().collect()
     }
 
     fn complete(&mut self, level: u8, index: usize) {
@@ -153,8 +113,4 @@ const fn inner_start(level: u8) -> usize {
 fn hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
     let (hashes, rest) = bytes.as_chunks::<HASH_BYTES>();
     rest.is_empty().then(|| hashes.iter().copied().map(Hash::from).collect())
-}
-
-fn bytes(hashes: &[Hash]) -> Vec<u8> {
-    hashes.iter().flat_map(Hash::as_bytes).copied().collect()
 }

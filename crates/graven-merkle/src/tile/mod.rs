@@ -14,7 +14,7 @@ mod layout;
 mod path;
 
 pub use bundle::{BundleError, EntryBundle, EntryTooLong, MAX_ENTRY_BYTES};
-pub use expanded::{ExpandedTile, INNER_BYTES, TileBytesError};
+pub use expanded::{ExpandedTile, TileBytesError};
 pub use layout::{
     BundleRange, LevelTiles, TileNode, bundle_ranges, levels, locate, new_bundles, new_tiles, tiles,
 };

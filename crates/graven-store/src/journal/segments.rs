@@ -19,7 +19,7 @@ use super::layout::PAGE_BYTES;
 use super::parse::SegmentHeader;
 use crate::fs::{File, Fs, Mode, Open};
 
-/// Slots that wait to be used again; more are removed, so that a burst does not hold disk for ever.
+/// Slots that wait to be used again under load; more are removed.
 const MAX_FREE_SLOTS: usize = 2;
 /// Zeros are written in pieces of this size.
 const PREWRITE_BYTES: usize = 1 << 20;
@@ -105,7 +105,7 @@ impl Segments {
             }
             state.next_number
         };
-        self.trim()?;
+        self.trim(MAX_FREE_SLOTS + 1)?;
         let (slot, file) = match self.used_slot()? {
             Some(used) => used,
             None => self.new_slot()?,
@@ -173,12 +173,18 @@ impl Segments {
         file.sync_data()
     }
 
-    /// Removes the oldest slots beyond those that are kept, and one that is used now.
-    fn trim(&self) -> io::Result<()> {
+    /// Gives back the disk that slots hold for the next burst: the segment that is ready stays.
+    pub fn shrink(&self) -> io::Result<()> {
+        let _one_at_a_time = self.making.lock();
+        self.trim(0)
+    }
+
+    /// Removes the oldest free slots beyond `kept`.
+    fn trim(&self, kept: usize) -> io::Result<()> {
         loop {
             let surplus = {
                 let state = self.state.lock();
-                state.free.front().filter(|_| state.free.len() > MAX_FREE_SLOTS + 1).cloned()
+                state.free.front().filter(|_| state.free.len() > kept).cloned()
             };
             let Some(slot) = surplus else { return Ok(()) };
             self.remove(&slot)?;

@@ -176,7 +176,11 @@ impl World {
 
     fn upkeep(&mut self) {
         self.engine().upkeep_step();
-        self.trace.event(format_args!("upkeep"));
+        let rests = self.seed.one_in(3);
+        if rests {
+            self.engine().rest_step();
+        }
+        self.trace.event(format_args!("upkeep, rests: {rests}"));
     }
 
     /// A proof that is given out verifies, whatever storage answers.
