@@ -1,9 +1,22 @@
-//! The client against a log that lies: what it hands out is checked, and what it refuses is named.
+//! The client against a log that lies, and against servers and sites that are not what they should be: what it hands
+//! out is checked, and what it refuses is named.
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+#[path = "support/certificates.rs"]
+mod certificates;
+#[path = "client_wire/connections.rs"]
+mod connections;
 #[path = "support/fake_log.rs"]
 mod fake_log;
+#[path = "support/raw.rs"]
+mod raw;
+#[path = "support/site.rs"]
+mod site;
+#[path = "support/tls.rs"]
+mod tls;
+#[path = "client_wire/web.rs"]
+mod web;
 
 use fake_log::{FakeLog, Lie};
 use graven_client::{

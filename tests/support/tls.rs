@@ -37,6 +37,7 @@ impl Ca {
 }
 
 /// Whether a server asks its clients for a certificate of a CA, and whether it insists.
+#[derive(Clone, Copy)]
 pub(crate) enum Asks<'a> {
     No,
     For(&'a Ca),

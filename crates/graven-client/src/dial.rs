@@ -35,6 +35,10 @@ pub(crate) const HTTP1: &[u8] = b"http/1.1";
 /// The type of a TLS record that is an alert, and the beginning of no message of HTTP.
 const TLS_ALERT: u8 = 0x15;
 
+/// How writing fails where the other side has hung up.
+const HUNG_UP: [io::ErrorKind; 3] =
+    [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
+
 /// Why no connection came about.
 #[derive(Clone, Debug, Error)]
 pub enum DialError {
@@ -68,7 +72,7 @@ impl DialError {
 }
 
 /// Opens connections, to whatever address it is called with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Dialer {
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) timeout: Duration,
@@ -95,7 +99,7 @@ impl Dialer {
             if self.plaintext_stays && !here {
                 return Err(DialError::LeadsElsewhere);
             }
-            return Ok(Line { io: Box::new(stream), http2: false, unread: true });
+            return Ok(Line { io: Box::new(stream), http2: false, unread: true, broken: None });
         }
         // Who was given nobody to believe believes nobody.
         let tls = self.tls.ok_or(TlsProblem::Untrusted)?;
@@ -109,7 +113,7 @@ impl Dialer {
         if demanded && !http2 {
             return Err(TlsProblem::NoHttp2.into());
         }
-        Ok(Line { io: Box::new(stream), http2, unread: false })
+        Ok(Line { io: Box::new(stream), http2, unread: false, broken: None })
     }
 }
 
@@ -143,6 +147,8 @@ pub(crate) struct Line {
     http2: bool,
     /// Without TLS: whether nothing was read yet.
     unread: bool,
+    /// How writing failed, while what the other side said last is still being read.
+    broken: Option<io::Error>,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -156,12 +162,27 @@ impl Connection for Line {
 }
 
 impl Line {
-    /// Who hangs up may have said why just before: that is worth more than a broken pipe.
-    fn last_words(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
-        let mut bytes = [0; 64];
-        match Pin::new(self).poll_read(cx, &mut ReadBuf::new(&mut bytes)) {
-            Poll::Ready(Err(said)) => said,
-            _ => error,
+    /// Who hangs up may have said why just before: that is worth more than a broken pipe. Such a connection can
+    /// still be read to its end, and has one.
+    fn listen<T>(&mut self, cx: &mut Context<'_>, written: io::Result<T>) -> Poll<io::Result<T>> {
+        let error = match written {
+            Err(error) if HUNG_UP.contains(&error.kind()) => error,
+            other => return Poll::Ready(other),
+        };
+        loop {
+            let mut bytes = [0; 512];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *self).poll_read(cx, &mut buffer) {
+                Poll::Pending => {
+                    self.broken = Some(error);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(Err(said)) if said.kind() == io::ErrorKind::InvalidData => {
+                    return Poll::Ready(Err(said));
+                }
+                Poll::Ready(_) => return Poll::Ready(Err(error)),
+            }
         }
     }
 }
@@ -186,8 +207,11 @@ impl AsyncRead for Line {
 
 impl AsyncWrite for Line {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
-        Poll::Ready(written.map_err(|error| self.last_words(cx, error)))
+        let written = match self.broken.take() {
+            Some(error) => Err(error),
+            None => ready!(Pin::new(&mut self.io).poll_write(cx, bytes)),
+        };
+        self.listen(cx, written)
     }
 
     fn poll_write_vectored(
@@ -195,8 +219,11 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices));
-        Poll::Ready(written.map_err(|error| self.last_words(cx, error)))
+        let written = match self.broken.take() {
+            Some(error) => Err(error),
+            None => ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices)),
+        };
+        self.listen(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -204,8 +231,11 @@ impl AsyncWrite for Line {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
-        Poll::Ready(flushed.map_err(|error| self.last_words(cx, error)))
+        let flushed = match self.broken.take() {
+            Some(error) => Err(error),
+            None => ready!(Pin::new(&mut self.io).poll_flush(cx)),
+        };
+        self.listen(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

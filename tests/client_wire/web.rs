@@ -1,16 +1,5 @@
 //! Auditing a log by its tiles on the web: from a good site, and from sites that fail, lie and lead astray.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/raw.rs"]
-mod raw;
-#[path = "support/site.rs"]
-mod site;
-#[path = "support/tls.rs"]
-mod tls;
-
 use std::{
     convert::Infallible,
     fs,
@@ -23,7 +12,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use certificates::Ca;
 use flate2::{Compression, write::GzEncoder};
 use graven_client::{
     BearerToken, ClientIdentity, ConnectError, DialError, RetryPolicy, RootCertificates, Roots, TlsProblem,
@@ -33,8 +21,13 @@ use graven_client::{
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
-use site::Site;
-use tls::{Asks, ShownCertificate, serve};
+
+use crate::{
+    certificates::Ca,
+    raw,
+    site::Site,
+    tls::{Asks, ShownCertificate, serve},
+};
 
 const SECRET: &str = "gvn_0123456789abcdef";
 

@@ -1,23 +1,10 @@
 //! The client's connections: whom it believes, what it shows, and what it says where that fails.
 
-#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
-
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/fake_log.rs"]
-mod fake_log;
-#[path = "support/raw.rs"]
-mod raw;
-#[path = "support/tls.rs"]
-mod tls;
-
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicU32, Ordering},
 };
 
-use certificates::{Ca, Issued};
-use fake_log::FakeLog;
 use graven_client::{
     BearerToken, CertificatesError, Client, ClientIdentity, Code, ConnectError, ConnectOptions, DialError,
     RetryPolicy, RootCertificates, Roots, TlsProblem, Trust,
@@ -28,8 +15,14 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use rcgen::date_time_ymd;
 use rustls::ServerConfig;
-use tls::{Asks, serve};
 use tower::Service;
+
+use crate::{
+    certificates::{Ca, Issued},
+    fake_log::FakeLog,
+    raw,
+    tls::{Asks, serve},
+};
 
 const SECRET: &str = "gvn_0123456789abcdef";
 
