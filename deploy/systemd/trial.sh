@@ -82,16 +82,45 @@ inside() {
   is Result success
   say "it stops with everything sealed"
 
+  cp -a "$data" /trial/kept
   dd if=/dev/urandom of="$data/logs/audit/signer" bs=1 count=64 seek=20 conv=notrunc
   systemctl start graven
-  is ExecMainStatus 1
-  sleep 4
-  is ActiveState failed
-  is NRestarts 0
+  stays_down_with 1
   say "it stays down when its data is damaged"
+
+  # The journal of before with the signatures of after.
+  rm -r "$data" && cp -a /trial/kept "$data"
+  systemctl start graven
+  answers append /trial/systemd/graven.service
+  systemctl stop graven
+  rm -r "$data/journal" && cp -a /trial/kept/journal "$data/journal"
+  systemctl start graven
+  stays_down_with 4
+  say "it stays down when its data went back in time"
+
+  # Storage that fails all at once: folders take no new files.
+  rm -r "$data" && cp -a /trial/kept "$data"
+  systemctl start graven
+  answers graven health
+  find "$data/logs" -type d -exec chmod a-w {} +
+  seq 1000 > /trial/lines
+  append --lines /trial/lines || true
+  stays_down_with 74
+  say "it stays down when storage failed"
   touch /trial/passed
 }
 
+append() {
+  graven append --log audit --wait published --server https://localhost:4740 --ca /trial/compose/state/tls/ca.pem \
+    --token-file /trial/compose/state/private/token --policy /var/lib/graven/data/audit.policy "$@" > /dev/null
+}
+# stays_down_with CODE: it has ended with this, and is not started again.
+stays_down_with() {
+  is ExecMainStatus "$1"
+  sleep 4
+  is ActiveState failed
+  is NRestarts 0
+}
 # is PROPERTY VALUE: the unit's property has this value, now or soon.
 is() {
   answers property_is "$1" "$2"

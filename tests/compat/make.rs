@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::{
         Arc,
@@ -59,7 +59,7 @@ fn golden_files_can_be_made() {
 
 /// A log of 600 entries with bundles made on the way, a frozen one and an empty one, on a server that stopped well.
 fn stopped(folder: &Path, into: &Path) -> Value {
-    let mut maker = Maker::begin(folder.join("stopped"), Arc::new(RealFs));
+    let mut maker = Maker::begin(&folder.join("stopped"), Arc::new(RealFs));
     let audit = maker.engine.log("audit").unwrap();
     let bundles = into.join("bundles");
     fs::create_dir_all(&bundles).unwrap();
@@ -109,7 +109,7 @@ fn killed(folder: &Path, name: &str, file: &'static str, nth: u64) -> Value {
         Fate::Continue
     };
     let fs = FaultFs::new(Arc::new(RealFs), Arc::new(script));
-    let mut maker = Maker::begin(folder.join(name), Arc::new(fs));
+    let mut maker = Maker::begin(&folder.join(name), Arc::new(fs));
     let audit = maker.engine.log("audit").unwrap();
     for n in 0..300 {
         maker.append(&audit, vec![entry(300 + n)], None).unwrap();
@@ -136,11 +136,11 @@ struct Maker {
 }
 
 impl Maker {
-    fn begin(dir: PathBuf, fs: Arc<dyn graven_store::Fs>) -> Self {
+    fn begin(dir: &Path, fs: Arc<dyn graven_store::Fs>) -> Self {
         let env = Env { fs, clock: Arc::new(Ticking::from(MADE_NS)), entropy: Arc::new(Counted::default()) };
         let config = Config { segment_bytes: SEGMENT_BYTES, reserve_bytes: 0, ..Config::default() };
-        init(&env, &dir, "golden.example/audit", Kind::Bytes, Visibility::Private, &config).unwrap();
-        Self { engine: Engine::open(env, &dir, config).unwrap() }
+        init(&env, dir, "golden.example/audit", Kind::Bytes, Visibility::Private, &config).unwrap();
+        Self { engine: Engine::open(env, dir, config).unwrap() }
     }
 
     fn create(&mut self, name: &str, visibility: Visibility) -> Arc<Log> {

@@ -48,7 +48,9 @@ fn flood(field: &Field, tally: &Tally, reads: Reads, frames: impl Fn(u32) -> Vec
             thread::sleep(PAUSE);
         }
         drop(wire.shutdown(Shutdown::Both));
-        drain.map(|drain| drain.join().unwrap());
+        if let Some(drain) = drain {
+            drain.join().unwrap();
+        }
     }
 }
 

@@ -110,11 +110,13 @@ impl TrustedLog {
     }
 }
 
-/// The server's only log; `None` where it has several.
+/// The server's only log; `None` where it has several, or tells its administrators alone.
 async fn only_log(client: &Client) -> Outcome<Option<ReportedLog>> {
     match client.admin().get("").await {
         Ok(log) => Ok(Some(log)),
-        Err(error) if error.reason() == Some(ErrorReason::LogNameRequired) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => match error.reason() {
+            Some(ErrorReason::LogNameRequired | ErrorReason::PermissionMissing) => Ok(None),
+            _ => Err(error.into()),
+        },
     }
 }
