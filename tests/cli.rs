@@ -9,6 +9,8 @@ mod appends;
 mod bench;
 #[path = "support/certificates.rs"]
 mod certificates;
+#[path = "cli/config.rs"]
+mod config;
 #[path = "cli/credentials.rs"]
 mod credentials;
 #[path = "cli/directories.rs"]

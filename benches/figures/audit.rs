@@ -30,16 +30,24 @@ pub(crate) async fn audits(world: &World, table: &mut Table) {
     );
 
     let peer = big.data.serve();
-    let server = async |_| audit(big, &["--server", &peer.url]);
-    let found = world.rounds().repeat(server).await;
-    table.add("graven audit --server, on the same cores", "entries/s", found.series(|rate| *rate));
+    let site = format!("{}/log", peer.url);
+    let token = big.data.token_file();
+    for (source, at) in [("--url", &site), ("--server", &peer.url)] {
+        let served = async |_| audit(big, &[source, at, "--token-file", &token.to_string_lossy()]);
+        let found = world.rounds().repeat(served).await;
+        table.add(
+            format!("graven audit {source}, of a server on the same cores"),
+            "entries/s",
+            found.series(|rate| *rate),
+        );
+    }
 }
 
 /// Entries a second of the command, from its start to its end.
 fn audit(big: &Big, source: &[&str]) -> f64 {
     let started = Instant::now();
     let mut command = graven(["audit", "--json", "--policy"]);
-    command.arg(big.data.policy()).args(source).env("GRAVEN_TOKEN", big.data.token());
+    command.arg(big.data.policy()).args(source);
     let report: Value = serde_json::from_str(&run(&mut command)).expect("it prints JSON");
     let seconds = started.elapsed().as_secs_f64();
     let entries = report["entries"].as_f64().expect("it counts entries");

@@ -34,8 +34,8 @@ pub(crate) async fn batches(world: &World, table: &mut Table) {
         let data = Data::init(world.home(&format!("batch-{bytes}")), "");
         let graven = data.serve();
         let load = Load::connect(&graven).await;
-        let base = async |time| {
-            let per_second = disk::serial_loop(world.folder(), bytes, time);
+        let base = async |_| {
+            let per_second = disk::serial_loop(world.folder(), bytes, world.rounds().time);
             Sealed { per_second, ..Sealed::default() }
         };
         let found = rounds.compare(base, async |time| batch(&load, &data, bytes, time).await).await;

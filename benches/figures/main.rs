@@ -32,6 +32,7 @@ mod world;
 use clap::{Parser, ValueEnum};
 use options::{Family, Options};
 use report::Table;
+use tokio::signal::unix::{SignalKind, signal};
 use world::World;
 
 /// Threads of a runtime, on either side.
@@ -51,10 +52,12 @@ fn main() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     runtime.expect("a runtime starts").block_on(async {
+        let mut terminated = signal(SignalKind::terminate()).expect("signals can be listened to");
+        // What was started ends, and what was written goes, with the values that own them.
         tokio::select! {
             () = measure(options) => {}
-            // What was started ends, and what was written goes, with the values that own them.
             _ = tokio::signal::ctrl_c() => eprintln!("interrupted"),
+            _ = terminated.recv() => eprintln!("terminated"),
         }
     });
 }

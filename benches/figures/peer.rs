@@ -1,7 +1,9 @@
 //! The processes under load.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -35,6 +37,9 @@ impl Data {
         let mut token = graven(["token", "new", "--name", "bench"]);
         token.args(["--grant", "append:*", "--grant", "read:*", "--grant", "admin:*", "--credentials"]);
         let token = run(token.arg(home.join("credentials.toml")));
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(home.join("token"));
+        file.and_then(|mut file| file.write_all(token.as_bytes())).expect("the token can be written");
         Self { home, token: token.trim().to_owned() }
     }
 
@@ -46,9 +51,9 @@ impl Data {
         Peer::start(&mut serve, Some(bearer))
     }
 
-    /// What opens its server.
-    pub(crate) fn token(&self) -> &str {
-        &self.token
+    /// The file of what opens its server.
+    pub(crate) fn token_file(&self) -> PathBuf {
+        self.home.join("token")
     }
 
     pub(crate) fn dir(&self) -> PathBuf {

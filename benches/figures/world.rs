@@ -56,7 +56,7 @@ impl World {
     pub(crate) fn rounds(&self) -> Rounds {
         match self.options.quick {
             true => Rounds { count: 3, time: Duration::from_millis(500) },
-            false => Rounds { count: 5, time: Duration::from_secs(5) },
+            false => Rounds { count: 5, time: Duration::from_secs(3) },
         }
     }
 

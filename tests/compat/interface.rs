@@ -137,7 +137,8 @@ fn field<'a>(set: &'a mut FileDescriptorSet, name: &str) -> &'a mut FieldDescrip
 
 #[test]
 fn every_kind_of_breach_is_found() {
-    let breaches: [(&str, fn(&mut FileDescriptorSet), &str); 15] = [
+    type Breach = (&'static str, fn(&mut FileDescriptorSet), &'static str);
+    let breaches: [Breach; 15] = [
         ("a field goes", |set| message(set, "types", "TreeHead").field.truncate(4), "checkpoint = 5"),
         ("a field gets another number", |set| field(set, "wait").number = Some(9), "wait = 5"),
         ("a field gets another type", |set| field(set, "entry").set_type(Type::String), "bytes entry"),
@@ -178,7 +179,7 @@ fn every_kind_of_breach_is_found() {
             "a method takes another message",
             |set| {
                 file(set, "admin_service").service[0].method[0].input_type =
-                    Some(".graven.v1.LogInfo".to_owned())
+                    Some(".graven.v1.LogInfo".to_owned());
             },
             "CreateLog(",
         ),

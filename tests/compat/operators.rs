@@ -32,6 +32,7 @@ fn metrics_keep_their_names_and_labels() {
     // What is counted by kind is there once there is one of a kind.
     let rpc = ["content-type: application/grpc-web+proto", "content-length: 0"];
     house.browse(&server).ask("POST", "/graven.v1.LogService/GetTreeHead", &rpc);
+    house.browse(&server).get("/audit/checkpoint", &[]).refused(401);
     house.connect(&server, house.client(None, &[&rustls::version::TLS12])).unwrap_err();
     let page = Connection::plain(&ops.to_string()).get("/metrics", &[]).text();
     let mut facts: Facts =

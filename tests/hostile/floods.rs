@@ -12,7 +12,7 @@ use crate::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
         WINDOW_UPDATE, frame, greet, header, request,
     },
-    honest::{Field, Newcomers, Tally},
+    honest::{Field, Tally},
 };
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
@@ -48,7 +48,9 @@ fn flood(field: &Field, tally: &Tally, reads: Reads, frames: impl Fn(u32) -> Vec
             thread::sleep(PAUSE);
         }
         drop(wire.shutdown(Shutdown::Both));
-        drain.map(|drain| drain.join().unwrap());
+        if let Some(drain) = drain {
+            drain.join().unwrap();
+        }
     }
 }
 
@@ -64,7 +66,7 @@ fn ask(n: u32, method: &str, path: &str, flags: u8) -> Vec<u8> {
 
 #[test]
 fn rapid_resets() {
-    Field::plain().endure("rapid resets", 2, Newcomers::LetIn, |field, tally| {
+    Field::plain().endure("rapid resets", 2, |field, tally| {
         flood(field, tally, Reads::Everything, |n| {
             [ask(n, "POST", CHECK, 0), frame(RST_STREAM, 0, 2 * n + 1, &CANCEL)].concat()
         });
@@ -74,7 +76,7 @@ fn rapid_resets() {
 #[test]
 fn requests_that_make_the_server_reset() {
     // A window that grows by nothing, and one that grows beyond all bounds, are errors of the stream.
-    Field::plain().endure("made resets", 2, Newcomers::LetIn, |field, tally| {
+    Field::plain().endure("made resets", 2, |field, tally| {
         flood(field, tally, Reads::Everything, |n| {
             let increment = if n % 2 == 0 { [0; 4] } else { [0x7f, 0xff, 0xff, 0xff] };
             [ask(n, "POST", CHECK, 0), frame(WINDOW_UPDATE, 0, 2 * n + 1, &increment)].concat()
@@ -85,7 +87,7 @@ fn requests_that_make_the_server_reset() {
 #[test]
 fn continuations_without_end() {
     let padding = header(b"x-padding", &[b'x'; 100]);
-    Field::plain().endure("continuations", 2, Newcomers::LetIn, |field, tally| {
+    Field::plain().endure("continuations", 2, |field, tally| {
         flood(field, tally, Reads::Everything, |n| {
             if n == 0 {
                 return frame(HEADERS, END_STREAM, 1, &request("GET", "/open/checkpoint", &[]));
@@ -97,7 +99,7 @@ fn continuations_without_end() {
 
 #[test]
 fn empty_continuations_without_end() {
-    Field::plain().endure("empty continuations", 2, Newcomers::LetIn, |field, tally| {
+    Field::plain().endure("empty continuations", 2, |field, tally| {
         flood(field, tally, Reads::Everything, |n| {
             if n == 0 {
                 return frame(HEADERS, END_STREAM, 1, &request("GET", "/open/checkpoint", &[]));
@@ -110,7 +112,7 @@ fn empty_continuations_without_end() {
 #[test]
 fn heads_that_are_too_large() {
     let large = header(b"x-large", &[b'x'; 2000]);
-    Field::plain().endure("large heads", 2, Newcomers::LetIn, |field, tally| {
+    Field::plain().endure("large heads", 2, |field, tally| {
         flood(field, tally, Reads::Everything, |n| {
             let mut head = request("GET", "/open/checkpoint", &[]);
             head.extend(large.repeat(7));
@@ -125,7 +127,7 @@ fn heads_that_grow_when_they_are_unpacked() {
     let mut named = vec![0x40];
     named.extend(&header(b"x-bomb", &[b'x'; 3900])[1..]);
     let bomb = [named, vec![0x80 | 62; 8000]].concat();
-    Field::plain().endure("HPACK bombs", 2, Newcomers::LetIn, |field, tally| {
+    Field::plain().endure("HPACK bombs", 2, |field, tally| {
         flood(field, tally, Reads::Everything, |n| {
             let head = [request("GET", "/open/checkpoint", &[]), bomb.clone()].concat();
             frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &head)
@@ -135,7 +137,7 @@ fn heads_that_grow_when_they_are_unpacked() {
 
 #[test]
 fn empty_data() {
-    Field::plain().endure("empty data", 2, Newcomers::LetIn, |field, tally| {
+    Field::plain().endure("empty data", 2, |field, tally| {
         flood(field, tally, Reads::Everything, |n| match n {
             0 => ask(0, "POST", APPEND, 0),
             _ => frame(DATA, 0, 1, &[]),
@@ -147,7 +149,7 @@ fn empty_data() {
 fn pings_settings_priorities_and_frames_of_no_type() {
     let settings = [0, 4, 0, 0, 0xff, 0xff].repeat(20);
     for reads in [Reads::Everything, Reads::Nothing] {
-        Field::plain().endure("control frames", 2, Newcomers::LetIn, |field, tally| {
+        Field::plain().endure("control frames", 2, |field, tally| {
             flood(field, tally, reads, |n| match n % 4 {
                 0 => frame(PING, 0, 0, &[0; 8]),
                 1 => frame(SETTINGS, 0, 0, &settings),
@@ -160,7 +162,7 @@ fn pings_settings_priorities_and_frames_of_no_type() {
 
 #[test]
 fn streams_that_are_opened_and_left() {
-    Field::plain().endure("streams that are left", 2, Newcomers::LetIn, |field, tally| {
+    Field::plain().endure("streams that are left", 2, |field, tally| {
         flood(field, tally, Reads::Everything, |n| ask(n, "POST", APPEND, 0));
     });
 }
@@ -168,7 +170,7 @@ fn streams_that_are_opened_and_left() {
 #[test]
 fn requests_of_every_name() {
     // Each a name of its own: what is counted by name would grow without end.
-    Field::plain().endure("names", 2, Newcomers::LetIn, |field, tally| {
+    Field::plain().endure("names", 2, |field, tally| {
         flood(field, tally, Reads::Everything, |n| {
             let path = if n % 2 == 0 {
                 format!("/graven.v1.LogService/Call{n}")

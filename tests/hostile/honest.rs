@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How much the server may grow, for good or for a moment.
-pub(crate) const MAX_GROWTH_BYTES: u64 = 64 << 20;
+const MAX_GROWTH_BYTES: u64 = 64 << 20;
 /// A p99 below this is no harm, however good it was before: machines that run tests are busy.
 const HARMLESS: Duration = Duration::from_millis(50);
 
@@ -37,6 +37,8 @@ pub(crate) struct Field {
     pub(crate) server: Server,
     token: Credential,
     is_encrypted: bool,
+    /// How much the server may grow.
+    pub(crate) max_growth_bytes: u64,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -47,15 +49,6 @@ pub(crate) struct Tally {
     rounds: AtomicU64,
     /// Set when it is over.
     over: AtomicBool,
-}
-
-/// Whether new clients get in while it lasts.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Newcomers {
-    /// They do.
-    LetIn,
-    /// The server has all the connections that it takes. Whoever has one keeps it.
-    TurnedAway,
 }
 
 pub(crate) fn duration() -> Duration {
@@ -84,7 +77,7 @@ impl Field {
         house.know(&[&token], "");
         house.bench.write("graven.toml", settings);
         let server = house.serve();
-        Self { house, server, token, is_encrypted, _alone: alone }
+        Self { house, server, token, is_encrypted, max_growth_bytes: MAX_GROWTH_BYTES, _alone: alone }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -97,13 +90,7 @@ impl Field {
     }
 
     /// Runs a flood against the server, by `threads` peers, and holds the server to what it owes everybody else.
-    pub(crate) fn endure(
-        &self,
-        name: &str,
-        threads: usize,
-        newcomers: Newcomers,
-        attack: impl Fn(&Self, &Tally) + Sync,
-    ) {
+    pub(crate) fn endure(&self, name: &str, threads: usize, attack: impl Fn(&Self, &Tally) + Sync) {
         let honest = Honest::connect(self).unwrap();
         // Once, so that what comes later is not the first of its kind.
         honest.latencies(Duration::from_millis(300)).unwrap();
@@ -120,7 +107,7 @@ impl Field {
                     thread::sleep(Duration::from_millis(10));
                 }
             });
-            let arriving = scope.spawn(|| self.arrive(newcomers, &tally));
+            let arriving = scope.spawn(|| self.arrive(&tally));
             let latencies = honest.latencies(duration());
             tally.over.store(true, Ordering::SeqCst);
             arriving.join().unwrap().and(latencies).map(p99)
@@ -129,7 +116,7 @@ impl Field {
         let rounds = tally.rounds.load(Ordering::SeqCst);
         println!("{name}: {rounds} rounds, p99 {calm:.1?} → {flooded:.1?}, grew by {} KiB", growth >> 10);
         assert!(rounds > 0, "{name}: there was no flood");
-        assert!(growth <= MAX_GROWTH_BYTES, "{name}: the server grew by {} KiB", growth >> 10);
+        assert!(growth <= self.max_growth_bytes, "{name}: the server grew by {} KiB", growth >> 10);
         let flooded =
             flooded.unwrap_or_else(|error| panic!("{name}: an honest client was not served: {error}"));
         let bound = if is_long() { 3 * calm } else { HARMLESS.max(3 * calm) };
@@ -138,22 +125,17 @@ impl Field {
         honest.latencies(Duration::from_millis(100)).unwrap();
     }
 
-    /// New clients come while the flood lasts. Nobody waits for an answer that does not come.
-    fn arrive(&self, newcomers: Newcomers, tally: &Tally) -> Result<(), String> {
-        let mut turned_away = 0;
+    /// New clients come while the flood lasts. All of them are served, and soon.
+    fn arrive(&self, tally: &Tally) -> Result<(), String> {
         while !tally.is_over() {
             let begun = Instant::now();
-            match Honest::connect(self).and_then(|honest| honest.latencies(Duration::ZERO)) {
-                Ok(_) => {}
-                Err(_) if newcomers == Newcomers::TurnedAway => turned_away += 1,
-                Err(error) => return Err(format!("a new client was not let in: {error}")),
-            }
+            let served = Honest::connect(self).and_then(|honest| honest.latencies(Duration::ZERO));
+            served.map_err(|error| format!("a new client was not let in: {error}"))?;
             if begun.elapsed() > PATIENCE / 4 {
                 return Err(format!("a new client waited for {:?}", begun.elapsed()));
             }
             thread::sleep(Duration::from_millis(50));
         }
-        assert!(newcomers == Newcomers::LetIn || turned_away > 0, "there was room for everybody");
         Ok(())
     }
 

@@ -77,7 +77,13 @@ impl House {
         let server = bench.serve_with("serve --config fill.toml --data-dir data --dev --listen 127.0.0.1:0");
         bench.at(&server, "log create open --visibility public").ok();
         bench.fill(&server, ENTRIES);
-        bench.run(&format!("append --lines --log open --server {} entries", server.url())).ok();
+        // A whole bundle first: what is in one commit with unsealed entries is read from the journal.
+        let entries = String::from_utf8(bench.read("entries")).unwrap();
+        let lines: Vec<_> = entries.lines().collect();
+        for part in lines.chunks(256) {
+            bench.write("part", part.join("\n"));
+            bench.run(&format!("append --lines --log open --server {} part", server.url())).ok();
+        }
         server.stop();
         let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
         let house = Self { bench, authority, clients };

@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::{
     h2::{self, DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame, request},
-    honest::{Field, Newcomers, Tally},
+    honest::{Field, Tally},
     http1::dial,
 };
 
@@ -44,21 +44,18 @@ fn trickle(field: &Field, tally: &Tally, text: &[u8]) {
 fn handshakes_that_do_not_end() {
     // The beginning of a ClientHello: handshake, TLS, 512 bytes long, and then nothing that matters.
     let hello = [&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 500]].concat();
-    Field::encrypted()
-        .endure("slow handshakes", 1, Newcomers::LetIn, |field, tally| trickle(field, tally, &hello));
+    Field::encrypted().endure("slow handshakes", 1, |field, tally| trickle(field, tally, &hello));
 }
 
 #[test]
 fn heads_that_do_not_end() {
     let head = format!("GET /open/checkpoint HTTP/1.1\r\nhost: localhost\r\n{}", "x-slow: x\r\n".repeat(100));
-    Field::plain()
-        .endure("slow heads", 1, Newcomers::LetIn, |field, tally| trickle(field, tally, head.as_bytes()));
+    Field::plain().endure("slow heads", 1, |field, tally| trickle(field, tally, head.as_bytes()));
 }
 
 #[test]
 fn prefaces_that_do_not_end() {
-    Field::plain()
-        .endure("slow prefaces", 1, Newcomers::LetIn, |field, tally| trickle(field, tally, h2::PREFACE));
+    Field::plain().endure("slow prefaces", 1, |field, tally| trickle(field, tally, h2::PREFACE));
 }
 
 #[test]
@@ -66,7 +63,7 @@ fn bodies_that_do_not_end() {
     let head = "POST /graven.v1.LogService/Append HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\
                 content-type: application/grpc-web+proto\r\n\r\n";
     let slow = [head.as_bytes(), &[0; 100]].concat();
-    Field::plain().endure("slow bodies", 1, Newcomers::LetIn, |field, tally| trickle(field, tally, &slow));
+    Field::plain().endure("slow bodies", 1, |field, tally| trickle(field, tally, &slow));
 }
 
 #[test]
@@ -74,7 +71,7 @@ fn connections_that_do_nothing() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
-    Field::plain().endure("idle connections", 1, Newcomers::TurnedAway, |field, tally| {
+    Field::plain().endure("idle connections", 1, |field, tally| {
         let mut idle: Vec<TcpStream> = Vec::new();
         while !tally.is_over() {
             // Not all at once: who overruns the queue of the system waits a second for its next try.
@@ -91,9 +88,16 @@ fn connections_that_do_nothing() {
     });
 }
 
+/// How much the server may grow for large answers that nobody takes: they have a room of their own, and each processor
+/// works on one more.
+fn max_unread_bytes() -> u64 {
+    (128 << 20) + thread::available_parallelism().unwrap().get() as u64 * (64 << 20)
+}
+
 /// A server with a bundle of 14 MiB in its public log, `/open/tile/entries/001`.
 fn with_a_large_bundle() -> Field {
-    let field = Field::plain();
+    let mut field = Field::plain();
+    field.max_growth_bytes = max_unread_bytes();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut log = LogServiceClient::connect(field.server.url().to_owned()).await.unwrap();
@@ -123,9 +127,9 @@ fn unread(field: &Field, tally: &Tally, connections: u32, begin: impl Fn(&mut Tc
     }
 }
 
-/// Greets with a window of nothing: not a byte of any answer may be sent. Then asks, on many streams.
+/// Greets with a window of one byte, which is all of any answer that may be sent. Then asks, on many streams.
 fn ask_and_take_nothing(wire: &mut TcpStream, head: &[u8], message: Option<&[u8]>) {
-    let mut text = [h2::PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat();
+    let mut text = [h2::PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1])].concat();
     for stream in (1..=199).step_by(2) {
         text.extend(frame(
             HEADERS,
@@ -141,33 +145,23 @@ fn ask_and_take_nothing(wire: &mut TcpStream, head: &[u8], message: Option<&[u8]
 
 #[test]
 fn readers_that_do_not_read() {
-    with_a_large_bundle().endure(
-        "readers over HTTP/2 that do not read",
-        1,
-        Newcomers::LetIn,
-        |field, tally| {
-            let head = request("GET", "/open/tile/entries/001", &[]);
-            unread(field, tally, 2, |wire| ask_and_take_nothing(wire, &head, None));
-        },
-    );
+    with_a_large_bundle().endure("readers over HTTP/2 that do not read", 1, |field, tally| {
+        let head = request("GET", "/open/tile/entries/001", &[]);
+        unread(field, tally, 2, |wire| ask_and_take_nothing(wire, &head, None));
+    });
 }
 
 #[test]
 fn readers_over_http_1_that_do_not_read() {
-    with_a_large_bundle().endure(
-        "readers over HTTP/1.1 that do not read",
-        1,
-        Newcomers::LetIn,
-        |field, tally| {
-            let head = b"GET /open/tile/entries/001 HTTP/1.1\r\nhost: localhost\r\n\r\n";
-            unread(field, tally, 200, |wire| drop(wire.write_all(head)));
-        },
-    );
+    with_a_large_bundle().endure("readers over HTTP/1.1 that do not read", 1, |field, tally| {
+        let head = b"GET /open/tile/entries/001 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        unread(field, tally, 200, |wire| drop(wire.write_all(head)));
+    });
 }
 
 #[test]
 fn callers_that_do_not_read() {
-    with_a_large_bundle().endure("callers that do not read", 1, Newcomers::LetIn, |field, tally| {
+    with_a_large_bundle().endure("callers that do not read", 1, |field, tally| {
         let head = request("POST", "/graven.v1.LogService/GetEntries", &[("authorization", &field.bearer())]);
         let range = GetEntriesRequest { log: "open".to_owned(), first: 256, count: 256 }.encode_to_vec();
         let message = [&[0, 0, 0, 0, u8::try_from(range.len()).unwrap()], &range[..]].concat();

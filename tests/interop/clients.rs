@@ -23,8 +23,8 @@ fn a_client_from_reflection_alone_appends_and_verifies() {
         .says("entries: what is read is what was appended");
 
     // It can fail: these are another log's keys.
-    let other = Place::new("private").path("audit.vkeys");
-    let ran = place.run_at(&server, python("reflection.py").arg("--keys").arg(other));
+    let other = Place::new("private");
+    let ran = place.run_at(&server, python("reflection.py").arg("--keys").arg(other.path("audit.vkeys")));
     ran.refuses("no signature by");
 }
 
@@ -54,9 +54,11 @@ fn works(client: impl Fn() -> Command) {
     let append = |arguments: [&str; 3]| place.run_at(&server, client().args(arguments));
 
     // The first head comes at once, the next one later than the client: until then nothing is sealed.
-    place.run_at(&server, &mut graven("append --wait published --policy data/audit.policy entry")).ok();
+    place
+        .run_at(&server, &mut graven("append --log audit --wait published --policy data/audit.policy entry"))
+        .ok();
     place.write("lines", format!("{}\n", "x".repeat(8_000)).repeat(255));
-    place.run_at(&server, &mut graven("append --lines lines")).ok();
+    place.run_at(&server, &mut graven("append --log audit --lines lines")).ok();
     let ran = append(["key", "entry", "proof"]);
     ran.says("entry 256 is published").complains("again in");
     place

@@ -81,8 +81,8 @@ fn no_reader_takes_an_altered_copy() {
     let readers: [fn() -> Command; 3] = [|| python("read_log.py"), || go("xmod"), || go("tessera")];
     // What each of the readers says.
     let altered = [
-        ("tile/entries/001", 20, ["was not signed", "was not signed", "fsck: failed: tile/0/001"]),
-        ("tile/entries/002.p/88", 20, ["was not signed", "was not signed", "fsck: failed: tile/0/002.p/88"]),
+        ("tile/entries/001", 20, ["was not signed", "was not signed", "fsck: failed: tile/"]),
+        ("tile/entries/002.p/88", 20, ["was not signed", "was not signed", "fsck: failed: tile/"]),
         ("tile/0/001", 4_000, ["holds other hashes", "inconsistent tile", "calculated root"]),
         ("tile/0/002.p/88", 50, ["holds other hashes", "inconsistent tile", "calculated root"]),
         ("tile/1/000.p/2", 40, ["holds other hashes", "inconsistent tile", "calculated root"]),

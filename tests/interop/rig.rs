@@ -109,8 +109,11 @@ impl Place {
     pub(crate) fn fill(&self, server: &Server, count: u64) {
         let lines: String = (0..count).map(|n| format!("{{\"actor\":\"alice\",\"n\":{n}}}\n")).collect();
         self.write("lines", lines);
-        self.run_at(server, &mut graven("append --wait published --policy data/audit.policy --lines lines"))
-            .ok();
+        self.run_at(
+            server,
+            &mut graven("append --log audit --wait published --policy data/audit.policy --lines lines"),
+        )
+        .ok();
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tonic::{Request, Status};
 
 use crate::access::{Access, Ask, Caller, Permission};
+use crate::large::LargeAnswers;
 use crate::lookup::LeafLookup;
 use crate::options::ServerOptions;
 use crate::rpc;
@@ -23,6 +24,7 @@ pub(crate) struct Core {
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) access: Arc<dyn Access>,
     pub(crate) max_connections: usize,
+    pub(crate) large: LargeAnswers,
 }
 
 impl Core {
@@ -34,6 +36,7 @@ impl Core {
             draining,
             access: options.access.clone(),
             max_connections: options.max_connections,
+            large: LargeAnswers::new(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The gRPC server: `graven.v1` over the engine, with health and reflection.
+//! The server: `graven.v1` over the engine, and every log as C2SP tlog-tiles, on one port.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -16,23 +16,30 @@
 //! ```
 //!
 //! # What is here
-//! A call is named and allowed ([`Access`]), its request checked against `graven_proto::limits`, the engine asked, and
+//! A call is identified and allowed ([`Access`]), its request checked against `graven_proto::limits`, the engine asked, and
 //! the answer or the [`graven_proto::Refusal`] written down. Nothing is decided here that the engine has to remember:
 //! this crate can be replaced without touching a log.
 //!
+//! ```text
+//! TCP ─▶ TLS 1.3 ─▶ HTTP/1.1, HTTP/2 ─┬▶ gRPC, gRPC-Web ─▶ who, deadline, span, meter ─▶ the services
+//!                                      └▶ /<log>/checkpoint, tiles, bundles; /healthz, /readyz
+//! ```
+//!
 //! # What is not
-//! No TLS and no credentials yet: [`Open`] lets everybody do everything, so whoever serves with it keeps to the loopback
-//! interface. No file is touched here.
+//! No file is touched here: certificates ([`Tls`]) and credentials ([`Keyring`]) come in as bytes and can be exchanged
+//! while calls go on. Metrics are written down by whoever installed a recorder ([`Ops`]).
 //!
 //! # Bounds
-//! A connection has at most [`MAX_STREAMS`] calls under way; an append stream holds at most a window
-//! (`graven_proto::limits::STREAM_WINDOW_ENTRIES`) of entries, a range one message; everything else is one request of
-//! at most `graven_proto::limits::MAX_MESSAGE_BYTES`. What waits for the writer is bounded by the engine.
+//! There are at most [`ServerOptions::max_connections`] connections, each with limits of its own for handshake, first
+//! request, idleness, heads, resets, and [`MAX_STREAMS`] calls under way. An append stream holds at most a window
+//! (`graven_proto::limits::STREAM_WINDOW_ENTRIES`) of entries, a range one message; everything else is one request of at
+//! most `graven_proto::limits::MAX_MESSAGE_BYTES`, unpacked. What waits for the writer is bounded by the engine.
 
 mod access;
 mod admin;
 mod core;
 mod deadline;
+mod large;
 mod log;
 mod lookup;
 mod message;

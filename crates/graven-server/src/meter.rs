@@ -87,6 +87,16 @@ impl RpcMeter {
     }
 }
 
+/// Begins the counts that alerts watch, so that the first refusal shows as a rise from nothing.
+pub(crate) fn begin() {
+    for reason in ["missing", "invalid", "expired", "permission"] {
+        metrics::counter!("graven_auth_refusals_total", "reason" => reason).increment(0);
+    }
+    for reason in ["limit", "handshake"] {
+        metrics::counter!("graven_connections_refused_total", "reason" => reason).increment(0);
+    }
+}
+
 /// Counts a request for a resource of the site.
 pub(crate) fn resource(resource: &'static str, status: u16, took: Duration) {
     metrics::counter!("graven_http_requests_total", "resource" => resource, "status" => status.to_string())

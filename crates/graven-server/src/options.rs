@@ -45,6 +45,8 @@ pub struct ServerOptions {
     pub idle_timeout: Duration,
     /// How long a call may take until its answer begins.
     pub request_timeout: Duration,
+    /// A connection whose peer takes less than a message of an answer (1 MiB at most) in this time is ended.
+    pub stall_timeout: Duration,
     /// A silent connection is asked this often whether it still lives.
     pub keepalive_interval: Duration,
     /// A connection that does not answer for this long is closed.
@@ -69,6 +71,7 @@ impl Default for ServerOptions {
             first_request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(600),
             request_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
             max_connection_age: Duration::from_secs(3600),
@@ -88,6 +91,7 @@ impl fmt::Debug for ServerOptions {
             .field("first_request_timeout", &self.first_request_timeout)
             .field("idle_timeout", &self.idle_timeout)
             .field("request_timeout", &self.request_timeout)
+            .field("stall_timeout", &self.stall_timeout)
             .field("keepalive_interval", &self.keepalive_interval)
             .field("keepalive_timeout", &self.keepalive_timeout)
             .field("max_connection_age", &self.max_connection_age)
@@ -104,6 +108,7 @@ impl ServerOptions {
             handshake_timeout: self.handshake_timeout,
             first_request_timeout: self.first_request_timeout,
             idle_timeout: self.idle_timeout,
+            stall_timeout: self.stall_timeout,
             max_age: self.max_connection_age,
             keepalive_interval: self.keepalive_interval,
             keepalive_timeout: self.keepalive_timeout,

@@ -27,7 +27,7 @@ use crate::access::{Caller, Denied};
 use crate::admin::AdminApi;
 use crate::core::Core;
 use crate::log::LogApi;
-use crate::meter::Meters;
+use crate::meter::{self, Meters};
 use crate::net::Port;
 use crate::ops::{self, Ops};
 use crate::options::ServerOptions;
@@ -73,6 +73,7 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
         let Self { engine, options, ops } = self;
+        meter::begin();
         let (drain, draining) = watch::channel(false);
         let core = Arc::new(Core::new(engine.clone(), &options, draining.clone()));
         let (health, health_service) = tonic_health::server::health_reporter();

@@ -21,7 +21,7 @@ use graven_log::{Log, LogName, Status as EngineStatus, Visibility};
 use graven_merkle::tile::Resource;
 use http::header::{
     ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_LENGTH,
-    CONTENT_TYPE, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -142,7 +142,7 @@ async fn respond(core: &Core, request: &Parts, wanted: Wanted<'_>) -> Response<B
             preflight.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
             preflight
         }
-        Wanted::Stored(_, resource) => stored(log, resource, public).await,
+        Wanted::Stored(_, resource) => stored(core, log, resource, public).await,
         _ => checkpoint(&log, public),
     };
     if public {
@@ -162,14 +162,22 @@ fn checkpoint(log: &Log, public: bool) -> Response<Body> {
     full(TEXT, HeaderValue::from_static(cached), log.head().note.clone())
 }
 
-async fn stored(log: Arc<Log>, resource: Resource, public: bool) -> Response<Body> {
+async fn stored(core: &Core, log: Arc<Log>, resource: Resource, public: bool) -> Response<Body> {
     let name = log.meta().name.clone();
-    let read = blocking(move || Ok(log.resource(resource))).await;
+    let read = blocking(move || Ok(log.resource(resource)));
+    let (read, room) = match resource {
+        Resource::Tile(_) => (read.await, None),
+        Resource::Entries(_) => match core.large.read(read).await {
+            Some((read, room)) => (read, Some(room)),
+            None => return busy(),
+        },
+    };
     match read {
         Ok(Ok(Some(bytes))) => {
             let cached = if public { "public, max-age=31536000, immutable" } else { "private, no-cache" };
-            let mut response = full(BYTES, HeaderValue::from_static(cached), bytes);
-            if matches!(resource, Resource::Entries(_)) {
+            let mut response = full(BYTES, HeaderValue::from_static(cached), bytes.clone());
+            if let Some(room) = room {
+                *response.body_mut() = room.body(bytes);
                 response.extensions_mut().insert(Compressible);
             }
             response
@@ -207,6 +215,13 @@ fn refused(denied: &Denied) -> Response<Body> {
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"graven\""));
     }
+    response
+}
+
+/// Everything that waits for readers fills the room that there is for it.
+fn busy() -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "too many bundles wait for their readers\n");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 

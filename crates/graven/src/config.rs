@@ -49,12 +49,11 @@ pub(crate) fn run(args: ConfigArgs) -> Outcome {
     let scheme = if prepared.options.tls.is_some() { "https" } else { "http" };
     output::line(format_args!("data_dir     {}", prepared.data_dir.display()))?;
     output::line(format_args!("listen       {scheme}://{}", prepared.listen))?;
-    match prepared.ops {
-        OpsPort::Off => output::line("ops.listen   off")?,
-        OpsPort::Default(address) | OpsPort::At(address) => {
-            output::line(format_args!("ops.listen   {address}"))?
-        }
-    }
+    let ops = match prepared.ops {
+        OpsPort::Off => "off".to_owned(),
+        OpsPort::Default(address) | OpsPort::At(address) => address.to_string(),
+    };
+    output::line(format_args!("ops.listen   {ops}"))?;
     if let Some(tls) = &prepared.options.tls {
         let ends = humantime::format_rfc3339_seconds(tls.not_after());
         output::line(format_args!("tls          the certificate is good until {ends}"))?;

@@ -19,25 +19,30 @@ use crate::access::Permission;
 use crate::core::{Core, blocking};
 use crate::{refusal, rpc};
 
-/// `GetEntries`. A message is read when the caller has room for it, so a slow one costs one message.
+/// `GetEntries`. A message is read when the caller has room for it, so a slow one costs one message, and all slow ones
+/// together have room for some.
 pub(super) fn range(
-    core: &Core,
+    core: &Arc<Core>,
     request: &Request<GetEntriesRequest>,
 ) -> Result<BoxStream<'static, Result<GetEntriesResponse, Status>>, Status> {
     let asked = request.get_ref();
     let log = core.open_log(request, &asked.log, Permission::Read)?;
     rpc::note_index(asked.first);
     let end = check_range(&log, asked.first, asked.count)?;
-    let pages = stream::try_unfold(asked.first, move |first| {
-        let log = log.clone();
+    let core = core.clone();
+    let pages = stream::try_unfold((asked.first, None), move |(first, before)| {
+        let (core, log) = (core.clone(), log.clone());
         async move {
+            // Whoever asks for the next message has taken the one before.
+            drop(before);
             if first >= end {
                 return Ok(None);
             }
-            let page = page(log, first, end).in_current_span().await?;
+            let (page, room) = core.large.page(page(log, first, end).in_current_span()).await;
+            let page = page?;
             // A page has at least one entry, so this goes on.
             let next = page.entries.iter().fold(first, |at, _| at + 1);
-            Ok(Some((page, next)))
+            Ok(Some((page, (next, room))))
         }
     });
     Ok(pages.boxed())

@@ -1,16 +1,18 @@
 //! One connection, from its first byte to its end.
 
+use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::Request;
+use http::header::CONTENT_ENCODING;
+use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -23,6 +25,7 @@ use tokio::time::Instant;
 use tower::Service as _;
 
 use super::Tls;
+use super::silent::Newcomer;
 use crate::access::Peer;
 
 /// The headers of one call. Ours need some hundred bytes, a bearer token a few thousand.
@@ -45,6 +48,11 @@ const MAX_PENDING_RESETS: usize = 64;
 const MAX_LOCAL_RESETS: usize = 256;
 /// Answers that one stream may have waiting for a slow reader, in bytes.
 const SEND_BUFFER_BYTES: usize = 1 << 20;
+/// What is shorter may wait for its reader for as long as the reader likes.
+const LARGE_BYTES: usize = 16 << 10;
+
+/// Numbers of what was offered.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 /// What connections may cost.
 #[derive(Clone, Debug)]
@@ -56,6 +64,8 @@ pub(crate) struct Limits {
     pub(crate) first_request_timeout: Duration,
     /// Without a call under way.
     pub(crate) idle_timeout: Duration,
+    /// With a large answer of which nothing is taken.
+    pub(crate) stall_timeout: Duration,
     pub(crate) max_age: Duration,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
@@ -68,10 +78,12 @@ pub(super) async fn serve(
     router: Router,
     limits: &Limits,
     draining: watch::Receiver<bool>,
+    newcomer: Newcomer,
 ) {
+    let activity = Arc::new(Activity::new(newcomer));
     let served = match tls {
-        None => plaintext(stream, router, limits, draining).await,
-        Some(tls) => encrypted(stream, tls, router, limits, draining).await,
+        None => plaintext(stream, router, limits, draining, activity).await,
+        Some(tls) => encrypted(stream, tls, router, limits, draining, activity).await,
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection broke");
@@ -83,11 +95,12 @@ async fn plaintext(
     router: Router,
     limits: &Limits,
     draining: watch::Receiver<bool>,
+    activity: Arc<Activity>,
 ) -> io::Result<()> {
     metrics::counter!("graven_connections_total", "transport" => "plaintext").increment(1);
     stream.set_nodelay(true)?;
     let peer = Peer { address: stream.peer_addr()?, names: Vec::new() };
-    drive(stream, peer, router, limits, draining).await
+    drive(stream, peer, router, limits, draining, activity).await
 }
 
 async fn encrypted(
@@ -96,6 +109,7 @@ async fn encrypted(
     router: Router,
     limits: &Limits,
     draining: watch::Receiver<bool>,
+    activity: Arc<Activity>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let address = stream.peer_addr()?;
@@ -104,7 +118,7 @@ async fn encrypted(
         metrics::counter!("graven_connections_refused_total", "reason" => "handshake").increment(1);
     })?;
     metrics::counter!("graven_connections_total", "transport" => "tls").increment(1);
-    drive(stream, Peer { address, names }, router, limits, draining).await
+    drive(stream, Peer { address, names }, router, limits, draining, activity).await
 }
 
 async fn drive(
@@ -113,29 +127,34 @@ async fn drive(
     router: Router,
     limits: &Limits,
     mut draining: watch::Receiver<bool>,
+    activity: Arc<Activity>,
 ) -> io::Result<()> {
-    let (activity, peer) = (Arc::new(Activity::new()), Arc::new(peer));
+    let peer = Arc::new(peer);
     let service = service_fn({
         let activity = activity.clone();
         move |mut request: Request<Incoming>| {
             let call = activity.begin();
             request.extensions_mut().insert(peer.clone());
             let answer = router.clone().call(request);
-            async move { answer.await.map(|response| response.map(|body| Counted { body, _call: call })) }
+            async move { answer.await.map(|response| Counted::body_of(response, call)) }
         }
     });
     let http = http(limits);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut max_age = std::pin::pin!(tokio::time::sleep(limits.max_age));
-    let mut looks = tokio::time::interval(limits.first_request_timeout.min(limits.idle_timeout) / 4);
+    let shortest = limits.first_request_timeout.min(limits.idle_timeout).min(limits.stall_timeout);
+    let mut looks = tokio::time::interval(shortest / 4);
     let mut is_ending = false;
     loop {
         tokio::select! {
             ended = connection.as_mut() => return ended.map_err(io::Error::other),
             () = &mut max_age, if !is_ending => is_ending = true,
             _ = draining.wait_for(|draining| *draining), if !is_ending => is_ending = true,
-            _ = looks.tick(), if !is_ending => match activity.idle() {
+            _ = looks.tick() => match activity.idle() {
                 Idle::Silent(time) if time >= limits.first_request_timeout => return Ok(()),
+                Idle::Stalled(time) if time >= limits.stall_timeout => return Ok(()),
+                // All calls are over, and the end of an answer is not taken.
+                Idle::Done(time) if is_ending && time >= limits.stall_timeout => return Ok(()),
                 Idle::Done(time) if time >= limits.idle_timeout => is_ending = true,
                 _ => {}
             }
@@ -175,12 +194,18 @@ struct Activity {
     under_way: AtomicU64,
     /// When a call last began or ended, in milliseconds since `began`; 0: never.
     last_ms: AtomicU64,
+    /// Large pieces of answers that wait for their reader, and since when.
+    offered: Mutex<HashMap<u64, Instant>>,
+    /// Goes with the first call.
+    newcomer: Mutex<Option<Newcomer>>,
 }
 
 /// For how long a connection has done nothing.
 enum Idle {
     /// It has calls under way.
     Busy,
+    /// It has, and its peer takes nothing of the answer to one of them.
+    Stalled(Duration),
     /// It has never had one.
     Silent(Duration),
     /// Its last one has ended.
@@ -191,14 +216,27 @@ enum Idle {
 struct Call(Arc<Activity>);
 
 impl Activity {
-    fn new() -> Self {
-        Self { began: Instant::now(), under_way: AtomicU64::new(0), last_ms: AtomicU64::new(0) }
+    fn new(newcomer: Newcomer) -> Self {
+        Self {
+            began: Instant::now(),
+            under_way: AtomicU64::new(0),
+            last_ms: AtomicU64::new(0),
+            offered: Mutex::default(),
+            newcomer: Mutex::new(Some(newcomer)),
+        }
     }
 
     fn begin(self: &Arc<Self>) -> Call {
+        if self.last_ms.load(Ordering::Relaxed) == 0 {
+            drop(self.newcomer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
         self.touch();
         self.under_way.fetch_add(1, Ordering::Relaxed);
         Call(self.clone())
+    }
+
+    fn offered(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn touch(&self) {
@@ -208,7 +246,8 @@ impl Activity {
 
     fn idle(&self) -> Idle {
         if self.under_way.load(Ordering::Relaxed) > 0 {
-            return Idle::Busy;
+            let oldest = self.offered().values().min().copied();
+            return oldest.map_or(Idle::Busy, |since| Idle::Stalled(since.elapsed()));
         }
         match self.last_ms.load(Ordering::Relaxed) {
             0 => Idle::Silent(self.began.elapsed()),
@@ -227,7 +266,42 @@ impl Drop for Call {
 /// The body of an answer: its call is under way until it goes.
 struct Counted {
     body: Body,
-    _call: Call,
+    call: Call,
+    /// Its number among those of which a large piece waits to be taken.
+    offered: Option<u64>,
+}
+
+impl Counted {
+    fn body_of(response: Response<Body>, call: Call) -> Response<Self> {
+        // What is packed is as long as it likes.
+        let is_large = response.body().size_hint().lower() >= LARGE_BYTES as u64
+            || response.headers().contains_key(CONTENT_ENCODING);
+        let mut counted = response.map(|body| Self { body, call, offered: None });
+        if is_large {
+            counted.body_mut().offer();
+        }
+        counted
+    }
+
+    /// From now on it is the peer's turn.
+    fn offer(&mut self) {
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        self.call.0.offered().insert(number, Instant::now());
+        self.offered = Some(number);
+    }
+
+    /// The peer has taken what was offered, or the call is over.
+    fn taken(&mut self) {
+        if let Some(number) = self.offered.take() {
+            self.call.0.offered().remove(&number);
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.taken();
+    }
 }
 
 impl HttpBody for Counted {
@@ -238,7 +312,14 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        // Nobody asks for more before the peer has room for it.
+        self.taken();
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let is_large = |frame: &Frame<Bytes>| frame.data_ref().is_some_and(|data| data.len() >= LARGE_BYTES);
+        if matches!(&polled, Poll::Ready(Some(Ok(frame))) if is_large(frame)) {
+            self.offer();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

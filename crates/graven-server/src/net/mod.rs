@@ -2,9 +2,11 @@
 //!
 //! What a peer can hold here is bounded, whoever it is: the number of connections, the time for a TLS handshake, for the
 //! first request and for the head of each request, the bytes of a head, streams and resets of a connection, and how long
-//! a connection may do nothing. Plaintext goes to the loopback interface only.
+//! a connection may do nothing. Where there are as many as there may be, one that has not asked for anything gives way.
+//! Plaintext goes to the loopback interface only.
 
 mod connection;
+mod silent;
 mod tls;
 
 use std::future::Future;
@@ -16,6 +18,8 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+
+use silent::Silent;
 
 pub(crate) use connection::Limits;
 pub use tls::{ClientAuth, Tls, TlsError};
@@ -36,13 +40,13 @@ impl Port {
     pub(crate) async fn serve(self, until: impl Future<Output = ()>, drain_timeout: Duration) {
         let slots = Arc::new(Semaphore::new(self.limits.max_connections));
         let (drain, draining) = watch::channel(false);
-        let mut connections = JoinSet::new();
+        let (mut connections, silent) = (JoinSet::new(), Silent::default());
         let mut until = std::pin::pin!(until);
         loop {
             tokio::select! {
                 () = &mut until => break,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => self.admit(stream, &slots, &draining, &mut connections),
+                    Ok((stream, _)) => self.admit(stream, &slots, &silent, &draining, &mut connections),
                     Err(error) => refused_by_system(&error).await,
                 },
                 Some(_) = connections.join_next() => {}
@@ -61,23 +65,48 @@ impl Port {
         &self,
         stream: TcpStream,
         slots: &Arc<Semaphore>,
+        silent: &Silent,
         draining: &watch::Receiver<bool>,
         connections: &mut JoinSet<()>,
     ) {
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
-            // Closed at once: a client that is told no goes elsewhere, one that waits does not.
+        let slot = slots.clone().try_acquire_owned().ok();
+        if slot.is_none() {
             metrics::counter!("graven_connections_refused_total", "reason" => "limit").increment(1);
-            return;
-        };
-        let (tls, router) = (self.tls.clone(), self.router.clone());
+            if !silent.dismiss_oldest() {
+                // Closed at once: a client that is told no goes elsewhere, one that waits does not.
+                return;
+            }
+        }
+        let (tls, router, slots) = (self.tls.clone(), self.router.clone(), slots.clone());
         let (limits, draining) = (self.limits.clone(), draining.clone());
-        connections.spawn(async move {
-            let open = metrics::gauge!("graven_connections");
-            open.increment(1);
-            connection::serve(stream, tls.as_ref(), router, &limits, draining).await;
-            open.decrement(1);
-            drop(slot);
+        silent.admit(|newcomer| {
+            connections.spawn(async move {
+                // The one who was dismissed gives its slot back in a moment.
+                let slot = match slot {
+                    Some(slot) => Ok(slot),
+                    None => slots.acquire_owned().await,
+                };
+                let _open = Open::count();
+                connection::serve(stream, tls.as_ref(), router, &limits, draining, newcomer).await;
+                drop(slot);
+            })
         });
+    }
+}
+
+/// Counts a connection for as long as it is open, however it ends.
+struct Open;
+
+impl Open {
+    fn count() -> Self {
+        metrics::gauge!("graven_connections").increment(1);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!("graven_connections").decrement(1);
     }
 }
 
