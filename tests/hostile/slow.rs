@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use graven_proto::v1::{AppendBatchRequest, Wait, log_service_client::LogServiceClient};
+use graven_proto::v1::{AppendBatchRequest, GetEntriesRequest, Wait, log_service_client::LogServiceClient};
+use prost::Message as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::{
-    h2::{self, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame, request},
+    h2::{self, DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame, request},
     honest::{Field, Tally},
     http1::dial,
 };
@@ -127,10 +128,16 @@ fn unread(field: &Field, tally: &Tally, connections: u32, begin: impl Fn(&mut Tc
 }
 
 /// Greets with a window of one byte, which is all of any answer that may be sent. Then asks, on many streams.
-fn ask_and_take_nothing(wire: &mut TcpStream, head: &[u8]) {
+fn ask_and_take_nothing(wire: &mut TcpStream, head: &[u8], message: Option<&[u8]>) {
     let mut text = [h2::PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1])].concat();
     for stream in (1..=199).step_by(2) {
-        text.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, head));
+        text.extend(frame(
+            HEADERS,
+            END_HEADERS | if message.is_none() { END_STREAM } else { 0 },
+            stream,
+            head,
+        ));
+        text.extend(message.map(|message| frame(DATA, END_STREAM, stream, message)).unwrap_or_default());
     }
     // The server may part with somebody like this at any moment.
     drop(wire.write_all(&text));
@@ -140,7 +147,7 @@ fn ask_and_take_nothing(wire: &mut TcpStream, head: &[u8]) {
 fn readers_that_do_not_read() {
     with_a_large_bundle().endure("readers over HTTP/2 that do not read", 1, |field, tally| {
         let head = request("GET", "/open/tile/entries/001", &[]);
-        unread(field, tally, 8, |wire| ask_and_take_nothing(wire, &head));
+        unread(field, tally, 8, |wire| ask_and_take_nothing(wire, &head, None));
     });
 }
 
@@ -149,6 +156,16 @@ fn readers_over_http_1_that_do_not_read() {
     with_a_large_bundle().endure("readers over HTTP/1.1 that do not read", 1, |field, tally| {
         let head = b"GET /open/tile/entries/001 HTTP/1.1\r\nhost: localhost\r\n\r\n";
         unread(field, tally, 200, |wire| drop(wire.write_all(head)));
+    });
+}
+
+#[test]
+fn callers_that_do_not_read() {
+    with_a_large_bundle().endure("callers that do not read", 1, |field, tally| {
+        let head = request("POST", "/graven.v1.LogService/GetEntries", &[("authorization", &field.bearer())]);
+        let range = GetEntriesRequest { log: "open".to_owned(), first: 256, count: 256 }.encode_to_vec();
+        let message = [&[0, 0, 0, 0, u8::try_from(range.len()).unwrap()], &range[..]].concat();
+        unread(field, tally, 8, |wire| ask_and_take_nothing(wire, &head, Some(&message)));
     });
 }
 
