@@ -202,9 +202,9 @@ fn secret(path: &Path, bytes: &[u8]) {
 /// Everything that is answered, head and body; nothing where the other side hangs up.
 fn request(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let asked = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let mut answer = Vec::new();
-    drop(stream.read_to_end(&mut answer));
+    drop(stream.write_all(asked.as_bytes()).and_then(|()| stream.read_to_end(&mut answer)));
     String::from_utf8_lossy(&answer).into_owned()
 }
 

@@ -58,8 +58,6 @@ pub(crate) async fn batches(world: &World, table: &mut Table) {
         );
         let ratio = found.ratio(|round| round.per_second);
         table.judge(format!("{name}, all sealed ÷ L"), "ratio", Target::AtLeast(0.6), ratio);
-        drop(graven);
-        std::fs::remove_dir_all(world.home(&format!("batch-{bytes}"))).expect("the log can be removed");
     }
 }
 

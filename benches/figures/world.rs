@@ -44,7 +44,8 @@ impl World {
         self.folder.path()
     }
 
-    /// A folder of a new log that goes by a name.
+    /// A folder of a new log that goes by a name. It stays until the end of the run: ext4 makes new files slowly for
+    /// some minutes after many were removed, since it steps over each inode that was freed.
     pub(crate) fn home(&self, name: &str) -> PathBuf {
         self.folder().join(name)
     }

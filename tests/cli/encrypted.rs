@@ -153,5 +153,5 @@ fn a_server_may_demand_a_client_certificate() {
     );
     // Of its own CA, but nobody it knows.
     let nobody = house.issue(&house.clients, "nobody");
-    house.at(&server, &format!("append {nobody} entry")).refused(2, "CREDENTIALS_INVALID");
+    house.at(&server, &format!("append {nobody} entry")).refused(2, "CREDENTIALS_MISSING");
 }

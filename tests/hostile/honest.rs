@@ -25,8 +25,9 @@ use crate::{
 
 /// How much the server may grow, for good or for a moment.
 const MAX_GROWTH_BYTES: u64 = 64 << 20;
-/// A p99 below this is no harm, however good it was before: machines that run tests are busy.
-const HARMLESS: Duration = Duration::from_millis(50);
+/// In the quick form a p99 below this is no harm, however good it was before: machines that run tests are busy, and what
+/// they show is that honest callers are served at all. The long form holds it to three times.
+const HARMLESS: Duration = Duration::from_millis(250);
 
 /// Floods run one at a time: they are measured.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

@@ -22,8 +22,9 @@ const MAX_READS: usize = 8;
 const MAX_BUNDLE_BYTES: u32 = 17 << 20;
 /// The longest bundles that wait for their readers, beside those that are being read. Of ordinary ones it is hundreds.
 const WAITING_BUNDLES: usize = 4;
-/// Messages of entries that wait for their readers.
-const WAITING_PAGES: usize = 64;
+/// Ranges of entries that are being sent. Of each, two messages may wait for their reader: one that is on its way and
+/// one that comes after it.
+const RANGES: usize = 64;
 /// A bundle goes in pieces of this length: after each it shows whether somebody takes them.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -31,7 +32,7 @@ const PIECE_BYTES: usize = 64 << 10;
 pub(crate) struct LargeAnswers {
     reads: Semaphore,
     bundles: Arc<Semaphore>,
-    pages: Arc<Semaphore>,
+    ranges: Arc<Semaphore>,
 }
 
 /// Room that was taken. Dropping it gives it back.
@@ -43,7 +44,7 @@ impl LargeAnswers {
         Self {
             reads: Semaphore::new(reads),
             bundles: Arc::new(Semaphore::new((WAITING_BUNDLES + reads) * MAX_BUNDLE_BYTES as usize)),
-            pages: Arc::new(Semaphore::new(WAITING_PAGES)),
+            ranges: Arc::new(Semaphore::new(RANGES)),
         }
     }
 
@@ -54,12 +55,16 @@ impl LargeAnswers {
         Some((read.await, Room(room)))
     }
 
-    /// Reads one message of entries, once it is its turn and there is room.
-    pub(crate) async fn page<T>(&self, read: impl Future<Output = T>) -> (T, Option<Room>) {
-        // Neither is ever closed.
-        let room = self.pages.clone().acquire_owned().await.ok().map(Room);
+    /// Room for the answer to one call that reads a range. `None`: there is none.
+    pub(crate) fn range(&self) -> Option<Room> {
+        self.ranges.clone().try_acquire_owned().ok().map(Room)
+    }
+
+    /// Reads one message of a range when it is its turn.
+    pub(crate) async fn page<T>(&self, read: impl Future<Output = T>) -> T {
+        // It is never closed.
         let _turn = self.reads.acquire().await.ok();
-        (read.await, room)
+        read.await
     }
 }
 

@@ -27,6 +27,12 @@ pub(crate) fn shutting_down() -> Refusal {
         .with_retry_after(RESTART)
 }
 
+/// As many ranges are being sent as there is memory for.
+pub(crate) fn too_many_ranges() -> Refusal {
+    Refusal::new(Reason::Overloaded, "too many ranges are being read: try again in a moment")
+        .with_retry_after(RESTART)
+}
+
 /// An append that the engine refused. `window` is what it remembers of idempotency keys.
 pub(crate) fn append(error: &AppendError, window: Duration) -> Refusal {
     let text = error.to_string();

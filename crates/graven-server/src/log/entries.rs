@@ -19,8 +19,8 @@ use crate::access::Permission;
 use crate::core::{Core, blocking};
 use crate::{refusal, rpc};
 
-/// `GetEntries`. A message is read when the caller has room for it, so a slow one costs one message, and all slow ones
-/// together have room for some.
+/// `GetEntries`. A message is read when the caller has room for it, so a slow one costs two messages, and there is room
+/// for some slow ones.
 pub(super) fn range(
     core: &Arc<Core>,
     request: &Request<GetEntriesRequest>,
@@ -29,17 +29,15 @@ pub(super) fn range(
     let log = core.open_log(request, &asked.log, Permission::Read)?;
     rpc::note_index(asked.first);
     let end = check_range(&log, asked.first, asked.count)?;
+    let room = core.large.range().ok_or_else(refusal::too_many_ranges)?;
     let core = core.clone();
-    let pages = stream::try_unfold((asked.first, None), move |(first, before)| {
+    let pages = stream::try_unfold((asked.first, room), move |(first, room)| {
         let (core, log) = (core.clone(), log.clone());
         async move {
-            // Whoever asks for the next message has taken the one before.
-            drop(before);
             if first >= end {
                 return Ok(None);
             }
-            let (page, room) = core.large.page(page(log, first, end).in_current_span()).await;
-            let page = page?;
+            let page = core.large.page(page(log, first, end).in_current_span()).await?;
             // A page has at least one entry, so this goes on.
             let next = page.entries.iter().fold(first, |at, _| at + 1);
             Ok(Some((page, (next, room))))

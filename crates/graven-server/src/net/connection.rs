@@ -194,7 +194,7 @@ struct Activity {
     under_way: AtomicU64,
     /// When a call last began or ended, in milliseconds since `began`; 0: never.
     last_ms: AtomicU64,
-    /// Large pieces of answers that wait for their reader, and since when.
+    /// Pieces of large answers that wait for their reader, and since when.
     offered: Mutex<HashMap<u64, Instant>>,
     /// Goes with the first call.
     newcomer: Mutex<Option<Newcomer>>,
@@ -267,7 +267,9 @@ impl Drop for Call {
 struct Counted {
     body: Body,
     call: Call,
-    /// Its number among those of which a large piece waits to be taken.
+    /// It has many pieces, each of which may be small.
+    is_large: bool,
+    /// Its number among those of which a piece waits to be taken.
     offered: Option<u64>,
 }
 
@@ -276,7 +278,7 @@ impl Counted {
         // What is packed is as long as it likes.
         let is_large = response.body().size_hint().lower() >= LARGE_BYTES as u64
             || response.headers().contains_key(CONTENT_ENCODING);
-        let mut counted = response.map(|body| Self { body, call, offered: None });
+        let mut counted = response.map(|body| Self { body, call, is_large, offered: None });
         if is_large {
             counted.body_mut().offer();
         }
@@ -315,8 +317,9 @@ impl HttpBody for Counted {
         // Nobody asks for more before the peer has room for it.
         self.taken();
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        let is_large = |frame: &Frame<Bytes>| frame.data_ref().is_some_and(|data| data.len() >= LARGE_BYTES);
-        if matches!(&polled, Poll::Ready(Some(Ok(frame))) if is_large(frame)) {
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && (self.is_large || frame.data_ref().is_some_and(|data| data.len() >= LARGE_BYTES))
+        {
             self.offer();
         }
         polled
