@@ -55,6 +55,12 @@ impl CallError {
         self.0.attempts
     }
 
+    /// What went wrong on the way to the server, where that is why the call failed.
+    #[must_use]
+    pub fn dial_error(&self) -> Option<&DialError> {
+        DialError::within(&self.0.status)
+    }
+
     /// Whether the server may have done what was asked, although it did not say so: the connection broke, it
     /// was stopping, or time was up. Repeat an append with its idempotency key to find out.
     #[must_use]
@@ -62,7 +68,8 @@ impl CallError {
         let unsaid = matches!(self.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled);
         // This refusal says that the entry is durable, and where.
         let said = self.reason() == Some(ErrorReason::WaitTimedOut);
-        connection_broke(&self.0.status) || (unsaid && !said)
+        let never_sent = self.attempts() == 1 && self.dial_error().is_some();
+        !never_sent && (connection_broke(&self.0.status) || (unsaid && !said))
     }
 }
 
@@ -70,7 +77,7 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.refusal {
             Some(refusal) => write!(f, "{} ({})", refusal.message(), refusal.reason().as_str_name())?,
-            None if connection_broke(&self.0.status) => match DialError::within(&self.0.status) {
+            None if connection_broke(&self.0.status) => match self.dial_error() {
                 Some(error) => write!(f, "the server cannot be reached: {error}")?,
                 None => write!(f, "the server went away: {}", dial::deepest(&self.0.status))?,
             },

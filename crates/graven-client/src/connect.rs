@@ -1,6 +1,7 @@
 //! Connections to a server.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,13 +21,13 @@ use tonic::{
     body::Body,
     transport::{Channel, Endpoint},
 };
-use tower::Service;
+use tower::{BoxError, Service};
 
 use crate::{
     AdminClient, Appender, BearerToken, CertificatesError, ClientIdentity, DialError, LogClient, RetryPolicy,
     Roots, Trust,
     address::Address,
-    dial::{self, Dialer},
+    dial::{self, Dialer, LastWords},
     tls,
 };
 
@@ -148,14 +149,16 @@ impl Client {
         let server = Address::parse(address)?;
         server.check(options.token.is_some(), options.plaintext_anywhere)?;
         let (endpoint, dialer) = (endpoint(&server, &options)?, dialer(&server, &options)?);
-        let target = server.uri().clone();
+        let (target, last_words) = (server.uri().clone(), dialer.last_words.clone());
         // The endpoint's own address is without TLS, which is the dialer's business and not tonic's.
         let dial = tower::service_fn(move |_| dialer.clone().call(target.clone()));
         let unreachable = |source| ConnectError::Unreachable { address: address.to_owned(), source };
         let first = endpoint.connect_with_connector(dial.clone()).await.map_err(unreachable)?;
         let others = (1..options.connections).map(|_| endpoint.connect_with_connector_lazy(dial.clone()));
         let channels = std::iter::once(first).chain(others).collect();
-        Ok(Self { pool: Pool(Arc::new(Connections { channels, next: AtomicUsize::new(0), options })) })
+        Ok(Self {
+            pool: Pool(Arc::new(Connections { channels, next: AtomicUsize::new(0), last_words, options })),
+        })
     }
 
     /// The log with this name, believed as far as `trust` goes. An empty name means the server's only log.
@@ -187,6 +190,7 @@ pub(crate) struct Pool(Arc<Connections>);
 struct Connections {
     channels: Vec<Channel>,
     next: AtomicUsize,
+    last_words: LastWords,
     options: ConnectOptions,
 }
 
@@ -213,7 +217,8 @@ impl Pool {
     fn connection(&self) -> Connection {
         let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
         let channel = self.0.channels[turn % self.0.channels.len()].clone();
-        Connection { channel, authorization: self.0.options.token.as_ref().map(BearerToken::header) }
+        let authorization = self.0.options.token.as_ref().map(BearerToken::header);
+        Connection { channel, authorization, last_words: self.0.last_words.clone() }
     }
 }
 
@@ -222,22 +227,30 @@ impl Pool {
 pub(crate) struct Connection {
     channel: Channel,
     authorization: Option<HeaderValue>,
+    last_words: LastWords,
 }
 
 impl Service<http::Request<Body>> for Connection {
     type Response = http::Response<Body>;
-    type Error = tonic::transport::Error;
-    type Future = <Channel as Service<http::Request<Body>>>::Future;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.channel.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.channel.poll_ready(cx).map_err(BoxError::from)
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        self.channel.call(request)
+        let (answer, last_words) = (self.channel.call(request), self.last_words.clone());
+        Box::pin(async move {
+            // What the server said before it hung up is why, and what became of the connection is not.
+            answer.await.map_err(|error| match last_words.get() {
+                Some(problem) => DialError::Tls(problem).into(),
+                None => error.into(),
+            })
+        })
     }
 }
 
@@ -258,5 +271,6 @@ fn dialer(server: &Address, options: &ConnectOptions) -> Result<Dialer, ConnectE
         tls: server.is_encrypted().then(tls).transpose()?,
         timeout: options.connect_timeout,
         plaintext_stays: !options.plaintext_anywhere,
+        last_words: LastWords::default(),
     })
 }

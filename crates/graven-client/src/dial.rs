@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
     iter,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -71,6 +71,21 @@ impl DialError {
     }
 }
 
+/// What a server said last before it hung up, on any connection; nothing once one of them works. A client whose
+/// certificate is refused learns it after the connection seemed to be open, and where HTTP/2 loses it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastWords(Arc<Mutex<Option<TlsProblem>>>);
+
+impl LastWords {
+    pub(crate) fn get(&self) -> Option<TlsProblem> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, words: Option<TlsProblem>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+}
+
 /// Opens connections, to whatever address it is called with.
 #[derive(Clone)]
 pub(crate) struct Dialer {
@@ -78,6 +93,7 @@ pub(crate) struct Dialer {
     pub(crate) timeout: Duration,
     /// Whether a connection without TLS has to end on this machine, whatever its name resolves to.
     pub(crate) plaintext_stays: bool,
+    pub(crate) last_words: LastWords,
 }
 
 impl Dialer {
@@ -99,7 +115,7 @@ impl Dialer {
             if self.plaintext_stays && !here {
                 return Err(DialError::LeadsElsewhere);
             }
-            return Ok(Line { io: Box::new(stream), http2: false, unread: true, broken: None });
+            return Ok(Line::new(stream, false, false, self.last_words));
         }
         // Who was given nobody to believe believes nobody.
         let tls = self.tls.ok_or(TlsProblem::Untrusted)?;
@@ -113,7 +129,7 @@ impl Dialer {
         if demanded && !http2 {
             return Err(TlsProblem::NoHttp2.into());
         }
-        Ok(Line { io: Box::new(stream), http2, unread: false, broken: None })
+        Ok(Line::new(stream, true, http2, self.last_words))
     }
 }
 
@@ -140,15 +156,16 @@ pub(crate) fn deepest(error: &dyn std::error::Error) -> String {
     last.to_string()
 }
 
-/// A connection that is open. A server may refuse a client's certificate after it seemed to be open already:
-/// such errors are put into words here, because HTTP/2 keeps nothing of them but the text.
+/// A connection that is open.
 pub(crate) struct Line {
     io: Box<dyn Stream>,
+    encrypted: bool,
     http2: bool,
-    /// Without TLS: whether nothing was read yet.
+    /// Whether nothing was read yet.
     unread: bool,
     /// How writing failed, while what the other side said last is still being read.
     broken: Option<io::Error>,
+    last_words: LastWords,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -162,6 +179,10 @@ impl Connection for Line {
 }
 
 impl Line {
+    fn new(io: impl Stream + 'static, encrypted: bool, http2: bool, last_words: LastWords) -> Self {
+        Self { io: Box::new(io), encrypted, http2, unread: true, broken: None, last_words }
+    }
+
     /// Who hangs up may have said why just before: that is worth more than a broken pipe. Such a connection can
     /// still be read to its end, and has one.
     fn listen<T>(&mut self, cx: &mut Context<'_>, written: io::Result<T>) -> Poll<io::Result<T>> {
@@ -196,12 +217,19 @@ impl AsyncRead for Line {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
         let first = buffer.filled().get(before).filter(|_| self.unread).copied();
-        self.unread &= first.is_none();
         let problem = match &read {
-            Ok(()) => (first == Some(TLS_ALERT)).then_some(TlsProblem::IsTls),
+            Ok(()) => (!self.encrypted && first == Some(TLS_ALERT)).then_some(TlsProblem::IsTls),
             Err(error) => TlsProblem::within(error),
         };
-        Poll::Ready(problem.map_or(read, |problem| Err(io::Error::new(io::ErrorKind::InvalidData, problem))))
+        if let Some(problem) = problem {
+            self.last_words.set(Some(problem.clone()));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, problem)));
+        }
+        if first.is_some() {
+            self.unread = false;
+            self.last_words.set(None);
+        }
+        Poll::Ready(read)
     }
 }
 

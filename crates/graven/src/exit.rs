@@ -102,6 +102,9 @@ fn exit_of(fault: Fault) -> Exit {
 
 /// Which options help, where the library cannot know them by name.
 fn advice_on_call(error: &CallError) -> Option<&'static str> {
+    if let Some(error) = error.dial_error() {
+        return advice_on_dial(error);
+    }
     match (error.code(), error.reason()) {
         (Code::Unauthenticated, Some(ErrorReason::CredentialsInvalid)) => Some(
             "what was shown is unknown to the server, has expired or was withdrawn: get another from its operator",

@@ -39,7 +39,7 @@ use crate::{
     address::Address,
     audit::TileSource,
     connect,
-    dial::{self, Dialer},
+    dial::{self, Dialer, LastWords},
     tls,
 };
 
@@ -128,7 +128,12 @@ impl WebSite {
         };
         let dialer = |identity, plaintext_stays| -> Result<_, ConnectError> {
             let tls = tls::config(Arc::clone(&roots), identity, &[dial::HTTP2, dial::HTTP1])?;
-            Ok(Dialer { tls: Some(tls), timeout: options.connect_timeout, plaintext_stays })
+            Ok(Dialer {
+                tls: Some(tls),
+                timeout: options.connect_timeout,
+                plaintext_stays,
+                last_words: LastWords::default(),
+            })
         };
         let home = client(dialer(options.identity.as_ref(), options.token.is_some())?);
         let away = client(dialer(None, false)?);
