@@ -70,8 +70,22 @@ fn what_does_not_go_together_is_named() {
     refused(&bench, &with("client_auth = \"required\"\n"), "tls.client_ca");
     refused(&bench, &with("client_ca = \"nowhere.pem\"\n"), "nowhere.pem");
     refused(&bench, &with("cipher = \"rot13\"\n"), "cipher");
-    refused(&bench, &format!("{SERVER}{ACCESS}[web]\norigins = [\"a\\nb\"]\n"), "web.origins");
-    refused(&bench, &format!("{SERVER}{ACCESS}[limits]\nmax_connections = 0\n"), "max_connections");
+    for origin in ["*", "nonsense", "https://a.example/x", "https://a b", "https://a.example/"] {
+        refused(&bench, &format!("{SERVER}{ACCESS}[web]\norigins = [\"{origin}\"]\n"), "web.origins");
+    }
+    for limit in
+        ["max_connections = 0", "max_connections = 9223372036854775807", "idle_s = 0", "request_s = 99999999"]
+    {
+        refused(&bench, &format!("{SERVER}{ACCESS}[limits]\n{limit}\n"), limit.split(' ').next().unwrap());
+    }
+    for traces in [
+        "otlp_endpoint = \"nonsense here\"",
+        "otlp_endpoint = \"https://a:4317\"",
+        "otlp_endpoint = \"http://a:4317\"\nsample_ratio = 7.5",
+    ] {
+        refused(&bench, &format!("{SERVER}{ACCESS}[traces]\n{traces}\n"), "traces.");
+    }
+    refused(&bench, &format!("{SERVER}[engine]\nmax_unsealed_mib = 8\n{ACCESS}"), "max_unsealed_mib");
     let other = rcgen::KeyPair::generate().unwrap();
     bench.write_secret("server.key", other.serialize_pem());
     refused(&bench, &with(""), "server.key");
@@ -94,6 +108,37 @@ fn a_token_is_shown_once_and_kept_as_a_hash() {
     bench
         .run("token new --name three --grant write:audit --credentials credentials.toml")
         .misused("write:audit");
+}
+
+#[test]
+fn tokens_that_are_made_at_once_are_all_kept() {
+    let bench = prepared();
+    let new = |n: u32| format!("token new --name n{n} --grant read:* --credentials credentials.toml");
+    let all: Vec<_> = (0..8).map(|n| bench.command(&new(n)).spawn().unwrap()).collect();
+    all.into_iter().for_each(|mut one| assert!(one.wait().unwrap().success()));
+    let file = String::from_utf8(bench.read("credentials.toml")).unwrap();
+    assert_eq!(file.matches("[[token]]").count(), 9);
+    assert!(!bench.path("credentials.toml.new").exists());
+    let late = new(9).replace("--grant", "--expires 9999999y --grant");
+    bench.run(&late).misused("century");
+}
+
+#[test]
+fn a_token_in_the_wrong_place_is_in_no_log() {
+    let bench = prepared();
+    bench.write("graven.toml", format!("{SERVER}{ACCESS}"));
+    let server = bench.serve_with("serve --config graven.toml");
+    bench.write_secret("credentials.toml", "[[token]]\nname = \"x\"\ntoken = \"gvn_canary\"\n");
+    server.signal(rustix::process::Signal::HUP);
+    let log = || String::from_utf8(bench.read("server.log")).unwrap();
+    for _ in 0..200 {
+        if log().contains("what is in use stays") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(log().contains("what is in use stays") && !log().contains("canary"), "{}", log());
+    server.stop();
 }
 
 #[test]

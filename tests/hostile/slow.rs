@@ -12,9 +12,9 @@ use prost::Message as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::{
-    h2::{self, DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame, request},
+    h2::{self, DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, WINDOW_UPDATE, frame, request},
     honest::{Field, Tally},
-    http1::dial,
+    http1::{Connection, dial},
 };
 
 /// Slow peers of one kind.
@@ -64,6 +64,42 @@ fn bodies_that_do_not_end() {
                 content-type: application/grpc-web+proto\r\n\r\n";
     let slow = [head.as_bytes(), &[0; 100]].concat();
     Field::plain().endure("slow bodies", 1, |field, tally| trickle(field, tally, &slow));
+}
+
+#[test]
+fn bodies_over_http_2_that_do_not_end() {
+    // Of seven messages of 4 MiB, the first MiB each: within what a connection may have on its way.
+    let head = request("POST", "/graven.v1.LogService/Append", &[]);
+    let begun = frame(DATA, 0, 0, &[&[0, 0, 0x3f, 0xff, 0xff][..], &[7; 16_000]].concat());
+    let more = frame(DATA, 0, 0, &[7; 16_384]);
+    let on = |stream: u32, frame: &[u8]| [&frame[..5], &stream.to_be_bytes(), &frame[9..]].concat();
+    Field::plain().endure("unfinished bodies", 1, |field, tally| {
+        unread(field, tally, 40, |wire| {
+            let mut text = [h2::PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+            for stream in (1..=13).step_by(2) {
+                text.extend(frame(HEADERS, END_HEADERS, stream, &head));
+                text.extend(on(stream, &begun));
+                (0..63).for_each(|_| text.extend(on(stream, &more)));
+            }
+            // The server may part with somebody like this at any moment.
+            drop(wire.write_all(&text));
+        });
+    });
+}
+
+#[test]
+fn heads_with_many_small_headers() {
+    let names: Vec<_> = (0..400).map(|n| format!("a{n:03}")).collect();
+    let small: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let head = request("GET", "/open/checkpoint", &small);
+    Field::plain().endure("many small headers", 1, |field, tally| {
+        unread(field, tally, 4, |wire| {
+            let mut text = [h2::PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+            // None of them ends: each stays for as long as the server lets it.
+            (1..=511).step_by(2).for_each(|stream| text.extend(frame(HEADERS, END_HEADERS, stream, &head)));
+            drop(wire.write_all(&text));
+        });
+    });
 }
 
 #[test]
@@ -166,6 +202,36 @@ fn callers_that_do_not_read() {
         let range = GetEntriesRequest { log: "open".to_owned(), first: 256, count: 256 }.encode_to_vec();
         let message = [&[0, 0, 0, 0, u8::try_from(range.len()).unwrap()], &range[..]].concat();
         unread(field, tally, 8, |wire| ask_and_take_nothing(wire, &head, Some(&message)));
+    });
+}
+
+#[test]
+fn readers_that_leave_the_tail() {
+    with_a_large_bundle().endure("readers that leave the tail", 1, |field, tally| {
+        let path = "/open/tile/entries/001";
+        let asked = Connection::plain(field.address()).ask("HEAD", path, &[]);
+        let length: u32 = asked.header("content-length").unwrap().parse().unwrap();
+        let head = request("GET", path, &[]);
+        // All but the last bytes of each answer may be sent, and all of those at once.
+        let window = [&[0, 4][..], &(length - 60_000).to_be_bytes()].concat();
+        let mut peers = Vec::new();
+        for _ in 0..6 {
+            let mut wire = dial(field.address());
+            let mut text = [h2::PREFACE, &frame(SETTINGS, 0, 0, &window)].concat();
+            text.extend(frame(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes()));
+            (1..=19).step_by(2).for_each(|n| text.extend(frame(HEADERS, END_HEADERS | END_STREAM, n, &head)));
+            drop(wire.write_all(&text));
+            wire.set_nonblocking(true).unwrap();
+            tally.count(1);
+            peers.push(wire);
+        }
+        let mut taken = vec![0; 1 << 20];
+        while !tally.is_over() {
+            for wire in &mut peers {
+                while matches!(wire.read(&mut taken), Ok(1..)) {}
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     });
 }
 

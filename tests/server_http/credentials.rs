@@ -116,3 +116,23 @@ async fn health_is_told_to_anybody_and_the_interface_to_callers() {
     assert!(open.message().await.unwrap().is_some());
     service.stop().await;
 }
+
+/// Sends a request that is no message, over the real transport.
+async fn send_garbage(service: &Service, token: &Token, body: Vec<u8>) -> tonic::Status {
+    use tonic::codegen::http::uri::PathAndQuery;
+    let mut grpc = tonic::client::Grpc::new(service.channel.clone());
+    grpc.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/graven.v1.LogService/Append");
+    // A message of another kind: its bytes are not those of an append.
+    let codec = tonic_prost::ProstCodec::<v1::InclusionProof, v1::AppendResponse>::default();
+    let proof = v1::InclusionProof { index: 1, tree_size: 2, hashes: vec![body.into()] };
+    grpc.unary(with(token, proof), path, codec).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_its_callers_fault() {
+    let (service, _, [append, ..]) = guarded().await;
+    let status = send_garbage(&service, &append, vec![1; 32]).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    service.stop().await;
+}

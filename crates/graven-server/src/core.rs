@@ -13,7 +13,7 @@ use crate::access::{Access, Ask, Caller, Permission};
 use crate::large::LargeAnswers;
 use crate::lookup::LeafLookup;
 use crate::options::ServerOptions;
-use crate::rpc;
+use crate::rpc::{self, Understood};
 
 /// What the services of one server share.
 pub(crate) struct Core {
@@ -74,6 +74,9 @@ impl Core {
         log: Option<&LogName>,
         permission: Permission,
     ) -> Result<(), Status> {
+        if let Some(understood) = request.extensions().get::<Understood>() {
+            understood.note();
+        }
         let asked = Ask { log, permission };
         let caller = request.extensions().get::<Caller>();
         // Nobody looked who it is: then it is nobody.

@@ -96,7 +96,8 @@ impl HttpBody for Pieces {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        // Only when somebody asks for more is the last piece taken, which holds all of the bytes until then.
+        false
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -67,6 +67,11 @@ impl RpcMeter {
         &self.path
     }
 
+    /// Whether its callers must be known: those of all methods that are there, but for the health of the server.
+    pub(crate) fn asks_who(&self) -> bool {
+        !self.path.starts_with("/other/") && !self.path.starts_with("/grpc.health.v1.")
+    }
+
     /// A call begins.
     pub(crate) fn begin(&self) {
         self.in_flight.increment(1);

@@ -11,8 +11,8 @@ use crate::access::{Access, Open};
 use crate::lookup::LeafLookup;
 use crate::net::{Limits, Tls};
 
-/// Calls that one connection may have under way. Each costs a task and its buffers.
-pub const MAX_STREAMS: u32 = 1024;
+/// Calls that one connection may have under way. Each costs a task and its buffers, a message of 4 MiB among them.
+pub const MAX_STREAMS: u32 = 256;
 /// The longest wait for a checkpoint: two heartbeats of a healthy log are shorter by far than what this allows for.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(30);
 

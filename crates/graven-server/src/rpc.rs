@@ -4,6 +4,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use crate::access::{Access, Peer, Presented};
+use crate::access::{Access, Denied, Peer, Presented};
 use crate::deadline;
 use crate::meter::{Meters, RpcMeter};
 use crate::options::OnCall;
@@ -90,32 +91,67 @@ where
             otel.name = Empty,
             otel.kind = Empty,
         );
-        if let Some(on_call) = &self.layer.on_call {
-            on_call(&span, request.headers());
-            span.record("otel.name", &meter.path()[1..]);
-        }
-        let end = End::new(span.clone(), meter);
+        let asks_who = meter.asks_who();
+        let (end, method) = (End::new(span.clone(), meter.clone()), &meter.path()[1..]);
         let peer = request.extensions().get::<Arc<Peer>>().cloned();
         let presented = Presented { headers: request.headers(), peer: peer.as_deref() };
-        let caller = match self.layer.access.identify(&presented) {
+        let known = self.layer.access.identify(&presented).and_then(|caller| match caller.name() {
+            None if asks_who => Err(Denied::Missing),
+            _ => Ok(caller),
+        });
+        let caller = match known {
             Ok(caller) => caller,
-            // Before anything of the body is read.
-            Err(denied) => return Box::pin(std::future::ready(Ok(end.refuse(&denied.refusal().into())))),
+            Err(denied) => {
+                // Before anything of the body is read: strangers fill no memory.
+                let refusal = span.in_scope(|| denied.refusal());
+                return Box::pin(std::future::ready(Ok(end.refuse(&refusal.into()))));
+            }
         };
         if let Some(name) = caller.name() {
             span.record("caller", name);
+            // Strangers do not decide what is traced.
+            if let Some(on_call) = &self.layer.on_call {
+                on_call(&span, request.headers());
+                span.record("otel.name", method);
+            }
         }
+        let understood = Understood::default();
+        request.extensions_mut().insert(understood.clone());
         let timeout =
             deadline::of(request.headers()).map_or(self.layer.timeout, |it| it.min(self.layer.timeout));
         request.extensions_mut().insert(caller);
         let answer = span.in_scope(|| self.inner.call(request.map(Body::new)));
         let answer = async move {
             match tokio::time::timeout(timeout, answer).await {
-                Ok(response) => response.map(|response| end.follow(response)),
+                Ok(response) => response.map(|response| end.follow(response, &understood)),
                 Err(_) => Ok(end.refuse(&Status::deadline_exceeded("the call took longer than it may"))),
             }
         };
         Box::pin(answer.instrument(span))
+    }
+}
+
+/// Whether a call's request was understood, so that its handler has begun.
+#[derive(Clone, Default)]
+pub(crate) struct Understood(Arc<AtomicBool>);
+
+impl Understood {
+    /// It was.
+    pub(crate) fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// What the transport makes of a request that ends early or is no message is the caller's fault, and is said to be:
+    /// otherwise anybody could make a server look ill.
+    fn blame(&self, response: &mut http::Response<Body>) {
+        if self.0.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(status) = Status::from_header_map(response.headers()) else { return };
+        if matches!(status.code(), Code::Internal | Code::Unknown) {
+            let blamed = Status::invalid_argument("the request is no whole message of this method");
+            *response = blamed.into_http();
+        }
     }
 }
 
@@ -144,7 +180,8 @@ impl End {
         status.clone().into_http()
     }
 
-    fn follow(mut self, response: http::Response<Body>) -> http::Response<Body> {
+    fn follow(mut self, mut response: http::Response<Body>, understood: &Understood) -> http::Response<Body> {
+        understood.blame(&mut response);
         if let Some(status) = Status::from_header_map(response.headers()) {
             self.code = Some(status.code());
         }

@@ -13,9 +13,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, Method, Request};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tonic::Status;
 use tonic::codec::CompressionEncoding;
-use tonic::service::interceptor::InterceptedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_web::GrpcWebLayer;
@@ -23,7 +21,6 @@ use tower::ServiceBuilder;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::cors::CorsLayer;
 
-use crate::access::{Caller, Denied};
 use crate::admin::AdminApi;
 use crate::core::Core;
 use crate::log::LogApi;
@@ -156,8 +153,8 @@ where
         .add_service(log)
         .add_service(admin)
         .add_service(health)
-        .add_service(InterceptedService::new(reflection(&descriptors).build_v1()?, require_caller))
-        .add_service(InterceptedService::new(reflection(&descriptors).build_v1alpha()?, require_caller));
+        .add_service(reflection(&descriptors).build_v1()?)
+        .add_service(reflection(&descriptors).build_v1alpha()?);
     let services = services
         .routes()
         .into_axum_router()
@@ -186,12 +183,6 @@ fn cors(options: &ServerOptions) -> CorsLayer {
 fn reflection(descriptors: &[&'static [u8]]) -> tonic_reflection::server::Builder<'static> {
     let builder = tonic_reflection::server::Builder::configure();
     descriptors.iter().fold(builder, |builder, set| builder.register_encoded_file_descriptor_set(set))
-}
-
-/// What can be called here is told to those who may call something.
-fn require_caller(request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
-    let is_known = request.extensions().get::<Caller>().is_some_and(|caller| caller.name().is_some());
-    if is_known { Ok(request) } else { Err(Denied::Missing.refusal().into()) }
 }
 
 fn is_loopback(listener: &TcpListener) -> bool {

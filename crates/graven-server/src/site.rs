@@ -133,7 +133,7 @@ async fn respond(core: &Core, request: &Parts, wanted: Wanted<'_>) -> Response<B
     let public = log.as_ref().is_some_and(|log| log.meta().visibility == Visibility::Public);
     // Whoever may not read a log does not learn whether there is one.
     if !public && let Err(denied) = permit(core, request, &name) {
-        return refused(&denied);
+        return tracing::debug_span!("request", log = %name).in_scope(|| refused(&denied));
     }
     let Some(log) = log else { return not_found() };
     let mut response = match wanted {

@@ -54,9 +54,17 @@ use std::{
 
 use graven_log::Config;
 use graven_server::ServerOptions;
+use http::{HeaderValue, Uri};
 use serde::Deserialize;
 
 use crate::exit::{Failure, Outcome};
+
+/// The longest time of a limit: a day.
+const MAX_LIMIT_S: u64 = 24 * 3600;
+/// More connections than a process has file descriptors for.
+const MAX_CONNECTIONS: usize = 1_000_000;
+/// An incomplete bundle is not sealed: with less room than the longest one, a log could be full for ever.
+const MIN_UNSEALED_BYTES: usize = 17 << 20;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -76,7 +84,7 @@ pub(crate) struct Settings {
     /// The operators' port.
     pub(crate) ops: OpsSettings,
     /// Traces, where somebody collects them.
-    pub(crate) traces: Option<TraceSettings>,
+    traces: Option<TraceSettings>,
     limits: LimitSettings,
     web: WebSettings,
     engine: EngineSettings,
@@ -180,12 +188,27 @@ impl Settings {
     /// The server's settings, but for what is read from other files.
     pub(crate) fn server(&self) -> Outcome<ServerOptions> {
         let (given, default) = (&self.limits, ServerOptions::default());
+        let times = [
+            ("handshake_s", given.handshake_s),
+            ("first_request_s", given.first_request_s),
+            ("idle_s", given.idle_s),
+            ("connection_age_s", given.connection_age_s),
+            ("request_s", given.request_s),
+        ];
+        for (name, seconds) in times.into_iter().filter_map(|(name, given)| Some((name, given?))) {
+            if !(1..=MAX_LIMIT_S).contains(&seconds) {
+                return Err(Failure::trouble(format_args!(
+                    "limits.{name} = {seconds} is not 1 to {MAX_LIMIT_S}"
+                )));
+            }
+        }
         let seconds = |given: Option<u64>, default| given.map_or(default, Duration::from_secs);
-        let wrong = |origin| Failure::trouble(format_args!("web.origins: {origin:?} is no origin"));
-        let origins = self.web.origins.iter().map(|origin| origin.parse().map_err(|_| wrong(origin)));
+        let origins = self.web.origins.iter().map(|given| origin(given));
         let max_connections = given.max_connections.unwrap_or(default.max_connections);
-        if max_connections == 0 {
-            return Err(Failure::trouble("limits.max_connections = 0 lets nobody in"));
+        if !(1..=MAX_CONNECTIONS).contains(&max_connections) {
+            return Err(Failure::trouble(format_args!(
+                "limits.max_connections = {max_connections} is not 1 to {MAX_CONNECTIONS}"
+            )));
         }
         Ok(ServerOptions {
             web_origins: origins.collect::<Outcome<_>>()?,
@@ -195,9 +218,26 @@ impl Settings {
             idle_timeout: seconds(given.idle_s, default.idle_timeout),
             max_connection_age: seconds(given.connection_age_s, default.max_connection_age),
             request_timeout: seconds(given.request_s, default.request_timeout),
-            drain_timeout: seconds(given.drain_s, default.drain_timeout),
+            drain_timeout: seconds(given.drain_s, default.drain_timeout)
+                .min(Duration::from_secs(MAX_LIMIT_S)),
             ..default
         })
+    }
+
+    /// Where traces go.
+    pub(crate) fn traces(&self) -> Outcome<Option<TraceSettings>> {
+        let Some(traces) = &self.traces else { return Ok(None) };
+        let at: Option<Uri> = traces.otlp_endpoint.parse().ok();
+        if !at.is_some_and(|at| at.scheme_str() == Some("http") && at.authority().is_some()) {
+            return Err(Failure::trouble(
+                "traces.otlp_endpoint: only http://HOST:PORT is spoken: run a collector beside the server, which passes \
+                 them on",
+            ));
+        }
+        if !(0.0..=1.0).contains(&traces.sample_ratio) {
+            return Err(Failure::trouble("traces.sample_ratio is not 0 to 1"));
+        }
+        Ok(Some(traces.clone()))
     }
 
     /// The engine's settings.
@@ -226,11 +266,34 @@ impl Settings {
             export_interval: given.export_interval_s.map_or(default.export_interval, Duration::from_secs),
             ..default
         };
+        if config.max_unsealed_bytes < MIN_UNSEALED_BYTES {
+            return Err(Failure::trouble(
+                "engine.max_unsealed_mib is less than 17: the longest bundle would not fit",
+            ));
+        }
         config.window.max_age = given.idempotency_window_s.map_or(config.window.max_age, Duration::from_secs);
         config.window.max_keys =
             length("idempotency_max_keys", given.idempotency_max_keys, 1, config.window.max_keys)?;
         Ok(config)
     }
+}
+
+/// An origin as browsers send it (RFC 6454 §6.2): scheme, host and perhaps port, and nothing else.
+fn origin(text: &str) -> Outcome<HeaderValue> {
+    let uri: Option<Uri> = text.parse().ok();
+    let is_origin = uri.is_some_and(|uri| {
+        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+        is_web
+            && uri
+                .authority()
+                .is_some_and(|at| format!("{}://{at}", uri.scheme_str().unwrap_or_default()) == text)
+    });
+    let value = text.parse().ok().filter(|_| is_origin);
+    value.ok_or_else(|| {
+        Failure::trouble(format_args!(
+            "web.origins: {text:?} is no origin: write https://explorer.example.com"
+        ))
+    })
 }
 
 fn scaled(name: &str, given: Option<u64>, unit: u64, default: u64) -> Outcome<u64> {

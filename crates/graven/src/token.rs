@@ -1,11 +1,12 @@
 //! `graven token`: credentials for programs that have no identity provider.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use clap::{Args, Subcommand};
@@ -16,6 +17,9 @@ use crate::{
     exit::{Failure, Outcome},
     output,
 };
+
+/// How long another one may take that is making a token for the same file.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
 The token is printed once, on standard output; the file keeps its hash only. A server that runs with the file takes \
@@ -54,7 +58,7 @@ struct NewArgs {
     grants: Vec<Grant>,
 
     /// How long it is good: 12h, 90d, 1y [default: until it is removed]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<Duration>,
 
     /// The server's credentials file; made if it is not there
@@ -64,7 +68,9 @@ struct NewArgs {
 
 pub(crate) fn run(args: &TokenArgs) -> Outcome {
     let TokenCommand::New(args) = &args.command;
-    let path = &args.credentials;
+    // A link is followed, so that it stays one.
+    let path = &fs::canonicalize(&args.credentials).unwrap_or_else(|_| args.credentials.clone());
+    let draft = Draft::begin(path).map_err(|error| Failure::file(path, &error))?;
     let mut text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -77,7 +83,7 @@ pub(crate) fn run(args: &TokenArgs) -> Outcome {
     // What a server would not read is not written.
     Credentials::parse(&text)
         .map_err(|error| Failure::trouble(format_args!("{}: {error}", path.display())))?;
-    replace(path, &text).map_err(|error| Failure::file(path, &error))?;
+    draft.finish(path, &text).map_err(|error| Failure::file(path, &error))?;
     output::line(token.expose())
 }
 
@@ -94,18 +100,61 @@ fn entry(args: &NewArgs, token: &Token, is_first: bool) -> String {
     entry
 }
 
-/// A server that reads the file meanwhile finds the old one or the new one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&name)?;
-    // Whoever could read it still can: the server often runs as another user than its administrator.
-    if let Ok(before) = fs::metadata(path) {
-        fchown(&file, Some(before.uid()), Some(before.gid()))?;
-        file.set_permissions(before.permissions())?;
+/// The new file, beside the old one until it is whole: a server that reads meanwhile finds one or the other. While it is
+/// there nobody else makes one.
+struct Draft {
+    file: File,
+    /// Where it is, until it is finished.
+    name: Option<PathBuf>,
+}
+
+impl Draft {
+    fn begin(path: &Path) -> io::Result<Self> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let begun = Instant::now();
+        loop {
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&name) {
+                Ok(file) => return Ok(Self { file, name: Some(name.into()) }),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Err(_) if begun.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(20)),
+                Err(error) => {
+                    let name = name.display();
+                    let what =
+                        format!("{name} is in the way: remove it, unless another `graven token new` runs");
+                    return Err(io::Error::new(error.kind(), what));
+                }
+            }
+        }
     }
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&name, path)
+
+    fn finish(mut self, path: &Path, text: &str) -> io::Result<()> {
+        // Whoever could read it still can: the server often runs as another user than its administrator.
+        if let Ok(before) = fs::metadata(path) {
+            fchown(&self.file, Some(before.uid()), Some(before.gid()))?;
+            self.file.set_permissions(before.permissions())?;
+        }
+        self.file.write_all(text.as_bytes())?;
+        self.file.sync_all()?;
+        let Some(name) = &self.name else { return Ok(()) };
+        fs::rename(name, path)?;
+        // Whatever has that name from now on is somebody else's.
+        self.name = None;
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            let _ = fs::remove_file(name);
+        }
+    }
+}
+
+/// A time to come, within a century: dates beyond are slips.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let century = Duration::from_secs(100 * 365 * 24 * 3600);
+    if time > century { Err("more than a century: leave it out".to_owned()) } else { Ok(time) }
 }

@@ -32,6 +32,8 @@ use super::{Access, Caller, Denied, Grant, GrantError, Presented};
 
 /// The longest token: more than a signed one needs.
 pub const MAX_TOKEN_BYTES: usize = 4096;
+/// What answers and logs call somebody.
+const MAX_NAME_BYTES: usize = 128;
 /// Entries of one file.
 const MAX_CREDENTIALS: usize = 10_000;
 /// What tokens of ours begin with, so that scanners for leaked secrets know them.
@@ -61,8 +63,13 @@ pub struct Keyring(ArcSwap<Credentials>);
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// Not such a file.
-    #[error("{0}")]
-    Toml(#[from] toml::de::Error),
+    #[error("line {line}: {what}")]
+    Toml {
+        /// Where, from 1.
+        line: usize,
+        /// What is wrong, without anything that stands there: that may be a token, put where its hash belongs.
+        what: String,
+    },
     /// A hash that is none.
     #[error("token `{0}`: sha256 must have 64 hex digits: `graven token new` makes it")]
     Digest(String),
@@ -80,8 +87,10 @@ pub enum CredentialsError {
     /// The same name, token or certificate twice.
     #[error("`{0}` is there twice")]
     Twice(String),
-    /// An entry without a name.
-    #[error("every token and client needs a name: it stands in answers and logs")]
+    /// An entry without a name, or with one that cannot be shown.
+    #[error(
+        "every token and client needs a name of 1 to {MAX_NAME_BYTES} visible ASCII bytes: it stands in answers and logs"
+    )]
     Nameless,
     /// Too many.
     #[error("{0} credentials are too many: at most {MAX_CREDENTIALS}")]
@@ -147,14 +156,16 @@ impl Credentials {
     /// # Errors
     /// It is no such file; the error names the entry at fault.
     pub fn parse(text: &str) -> Result<Self, CredentialsError> {
-        let file: File = toml::from_str(text)?;
+        let file: File = toml::from_str(text).map_err(|error| misread(text, &error))?;
         let count = file.token.len() + file.client.len();
         if count > MAX_CREDENTIALS {
             return Err(CredentialsError::TooMany(count));
         }
         let mut names = std::collections::HashSet::new();
         let mut caller = |name: &str, grants: &[String]| {
-            if name.is_empty() {
+            if !(1..=MAX_NAME_BYTES).contains(&name.len())
+                || !name.bytes().all(|byte| byte.is_ascii_graphic())
+            {
                 return Err(CredentialsError::Nameless);
             }
             if !names.insert(name.to_owned()) {
@@ -252,6 +263,18 @@ fn bearer<'a>(presented: &Presented<'a>) -> Result<Option<&'a [u8]>, Denied> {
     let is_token =
         !token.is_empty() && token.len() <= MAX_TOKEN_BYTES && token.iter().all(u8::is_ascii_graphic);
     if is_one && is_token { Ok(Some(token)) } else { Err(Denied::Invalid) }
+}
+
+/// Where a file is wrong. Only what cannot hold a secret is repeated: names of keys that we know.
+fn misread(text: &str, error: &toml::de::Error) -> CredentialsError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let what = match error.message() {
+        known if known.starts_with("missing field") => known,
+        _ => {
+            "not understood: a [[token]] has name, sha256, grants and perhaps expires, a [[client]] name, san and grants"
+        }
+    };
+    CredentialsError::Toml { line: 1 + before.matches('\n').count(), what: what.to_owned() }
 }
 
 fn time(at: &toml::value::Datetime) -> Option<SystemTime> {
@@ -363,13 +386,30 @@ mod tests {
             (file(&token, "expires = 2027-01-01"), "offset"),
             (file(&token, "").replace("append:audit", "write:audit"), "write:audit"),
             (file(&token, "").replace("name = \"ci\"", "name = \"\""), "name"),
-            (file(&token, "scope = \"x\""), "scope"),
+            (file(&token, "scope = \"x\""), "line 5: not understood"),
+            ("[[token]]\nname = \"ci\"".to_owned(), "missing field"),
+            (file(&token, "").replace("\"ci\"", "\"a\\nb\""), "visible"),
             (file(&token, "").replace("sha256 = \"", "sha256 = \"x"), "64 hex"),
             (twice, "twice"),
-            ("[[tokens]]".to_owned(), "tokens"),
+            ("[[tokens]]".to_owned(), "line 1"),
         ] {
             let error = Credentials::parse(&text).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_token_in_the_wrong_place_is_not_repeated() {
+        for slip in [
+            "token = \"gvn_secret\"",
+            "gvn_secret",
+            "gvn_secret = 1",
+            "[[token]]\nname = gvn_secret",
+            "[[token]]\nname = \"x\"\ngrants = \"gvn_secret\"",
+            "[gvn_secret]",
+        ] {
+            let said = Credentials::parse(slip).unwrap_err().to_string();
+            assert!(!said.contains("secret"), "{said}");
         }
     }
 

@@ -147,6 +147,7 @@ impl Denied {
     /// The refusal, counted.
     pub(crate) fn refusal(&self) -> Refusal {
         metrics::counter!("graven_auth_refusals_total", "reason" => self.label()).increment(1);
+        tracing::debug!(reason = self.label(), "refused");
         let reason = match self {
             Self::Missing => ErrorReason::CredentialsMissing,
             Self::Invalid | Self::Expired => ErrorReason::CredentialsInvalid,

@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its end.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -27,10 +28,11 @@ use tower::Service as _;
 use super::Tls;
 use super::silent::Newcomer;
 use crate::access::Peer;
+use crate::site;
 
 /// The headers of one call. Ours need some hundred bytes, a bearer token a few thousand.
 const MAX_HEADER_BYTES: u32 = 16 << 10;
-/// Headers of an HTTP/1.1 request.
+/// Headers of a request.
 const MAX_HEADERS: usize = 64;
 /// What HTTP/1.1 reads ahead: a head, or a part of a body.
 const HTTP1_BUFFER_BYTES: usize = 64 << 10;
@@ -134,9 +136,18 @@ async fn drive(
         let activity = activity.clone();
         move |mut request: Request<Incoming>| {
             let call = activity.begin();
-            request.extensions_mut().insert(peer.clone());
-            let answer = router.clone().call(request);
-            async move { answer.await.map(|response| Counted::body_of(response, call)) }
+            // Over HTTP/2 nobody else counts them, and each costs more than its few bytes.
+            let answer = (request.headers().len() <= MAX_HEADERS).then(|| {
+                request.extensions_mut().insert(peer.clone());
+                router.clone().call(request)
+            });
+            async move {
+                let response = match answer {
+                    Some(answer) => answer.await?,
+                    None => site::text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers\n"),
+                };
+                Ok::<_, Infallible>(Counted::body_of(response, call))
+            }
         }
     });
     let http = http(limits);
@@ -326,7 +337,8 @@ impl HttpBody for Counted {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        // The end of a large answer has not come before all of it is taken.
+        !self.is_large && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

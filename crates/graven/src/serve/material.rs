@@ -32,6 +32,8 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 pub(crate) struct Material {
     tls: Option<(TlsSettings, Tls)>,
     access: Option<(AccessSettings, Arc<Keyring>)>,
+    /// The files as they were before they were read.
+    seen: [Vec<Print>; 2],
 }
 
 /// When a file was changed, as far as can be seen from outside.
@@ -39,11 +41,12 @@ type Print = Option<(u64, i64, i64, u64)>;
 
 impl Material {
     pub(crate) fn load(tls: Option<TlsSettings>, access: Option<AccessSettings>) -> Outcome<Self> {
+        let seen = prints(tls.as_ref(), access.as_ref());
         let tls = tls.map(|settings| load_tls(&settings).map(|tls| (settings, tls))).transpose()?;
         let keyring = |settings: &_| load_credentials(settings).map(|known| Arc::new(Keyring::new(known)));
         let access =
             access.map(|settings| keyring(&settings).map(|keyring| (settings, keyring))).transpose()?;
-        Ok(Self { tls, access })
+        Ok(Self { tls, access, seen })
     }
 
     pub(crate) fn tls(&self) -> Option<Tls> {
@@ -60,27 +63,27 @@ impl Material {
     }
 
     /// Reads the files again whenever they change, and on the signal, for ever.
-    pub(crate) async fn follow(self, mut hangup: Signal) {
+    pub(crate) async fn follow(mut self, mut hangup: Signal) {
         self.report_tls();
         for what in [self.tls.is_some().then_some("tls"), self.access.is_some().then_some("credentials")] {
             let Some(what) = what else { continue };
             counter!("graven_reload_failures_total", "what" => what).absolute(0);
             report_success(what);
         }
-        let mut seen = self.prints();
         loop {
             let is_asked = tokio::select! {
                 asked = hangup.recv() => asked.is_some(),
                 () = tokio::time::sleep(LOOK_EVERY) => false,
             };
-            let now = self.prints();
-            if is_asked || now[0] != seen[0] {
+            let tls = self.tls.as_ref().map(|(settings, _)| settings);
+            let now = prints(tls, self.access.as_ref().map(|(settings, _)| settings));
+            if is_asked || now[0] != self.seen[0] {
                 self.reload_tls();
             }
-            if is_asked || now[1] != seen[1] {
+            if is_asked || now[1] != self.seen[1] {
                 self.reload_credentials();
             }
-            seen = now;
+            self.seen = now;
         }
     }
 
@@ -102,14 +105,15 @@ impl Material {
             gauge!("graven_tls_certificate_not_after_timestamp_seconds").set(seconds(tls.not_after()));
         }
     }
+}
 
-    fn prints(&self) -> [Vec<Print>; 2] {
-        let tls = self.tls.iter().flat_map(|(settings, _)| {
-            [Some(&settings.cert), Some(&settings.key), settings.client_ca.as_ref()].into_iter().flatten()
-        });
-        let access = self.access.iter().map(|(settings, _)| &settings.credentials);
-        [tls.map(|path| print(path)).collect(), access.map(|path| print(path)).collect()]
-    }
+/// The files of TLS, and those of credentials.
+fn prints(tls: Option<&TlsSettings>, access: Option<&AccessSettings>) -> [Vec<Print>; 2] {
+    let tls = tls.into_iter().flat_map(|settings| {
+        [Some(&settings.cert), Some(&settings.key), settings.client_ca.as_ref()].into_iter().flatten()
+    });
+    let access = access.into_iter().map(|settings| &settings.credentials);
+    [tls.map(|path| print(path)).collect(), access.map(|path| print(path)).collect()]
 }
 
 fn told(what: &'static str, loaded: Outcome) {

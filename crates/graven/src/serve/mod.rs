@@ -88,12 +88,14 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
     let traces = telemetry::start(args.log_format, &args.log_level, prepared.traces.as_ref())?;
     let metrics = Metrics::start()?;
     let signals = Signals::listen()?;
+    // From here on it asks for files to be read again, and ends nothing, however long the data directory takes to open.
+    let hangup = signal(SignalKind::hangup()).map_err(Failure::trouble)?;
     let engine = open(prepared.data_dir.clone(), prepared.config.clone()).await?;
     if prepared.dev {
         tracing::warn!("--dev: no credentials: everybody on this machine may append, read and administer");
     }
     prepared.options.on_call = traces.as_ref().map(Traces::on_call);
-    let served = serve(engine, prepared, metrics, signals).await;
+    let served = serve(engine, prepared, metrics, signals, hangup).await;
     if let Some(traces) = traces {
         // It waits for the collector, if only for seconds.
         let _ = task::spawn_blocking(move || traces.stop()).await;
@@ -107,7 +109,13 @@ async fn open(data_dir: PathBuf, config: Config) -> Outcome<Arc<Engine>> {
     Ok(opened.map_err(Failure::trouble)??)
 }
 
-async fn serve(engine: Arc<Engine>, prepared: Prepared, metrics: Metrics, signals: Signals) -> Outcome {
+async fn serve(
+    engine: Arc<Engine>,
+    prepared: Prepared,
+    metrics: Metrics,
+    signals: Signals,
+    hangup: Signal,
+) -> Outcome {
     let Prepared { data_dir, mut options, listen, ops, material, .. } = prepared;
     let (listener, address) = bind(listen).await?;
     let ops = bind_ops(ops).await?;
@@ -115,7 +123,6 @@ async fn serve(engine: Arc<Engine>, prepared: Prepared, metrics: Metrics, signal
     let (lookup, following) = lookup::start(&Env::system(), &Paths::new(&data_dir), &engine).unzip();
     options.lookup = lookup;
     let scheme = if options.tls.is_some() { "https" } else { "http" };
-    let hangup = signal(SignalKind::hangup()).map_err(Failure::trouble)?;
     let following_files = task::spawn(material.follow(hangup));
     let mut server = Server::new(engine.clone(), options);
     if let Some(listener) = ops {

@@ -51,6 +51,7 @@ impl Prepared {
         let data_dir = data_dir.ok_or_else(|| Failure::trouble("which logs? give --data-dir FOLDER"))?;
         check_access(args.dev, &settings, listen)?;
         check_ports(&settings, listen, ops)?;
+        let traces = settings.traces()?;
         let material = Material::load(settings.tls.clone(), settings.access.clone())?;
         let config = settings.engine()?;
         let mut options = settings.server()?;
@@ -60,7 +61,7 @@ impl Prepared {
             Some(keyring) => keyring,
             None => Arc::new(Open),
         };
-        Ok(Self { data_dir, config, options, listen, ops, material, traces: settings.traces, dev: args.dev })
+        Ok(Self { data_dir, config, options, listen, ops, material, traces, dev: args.dev })
     }
 }
 

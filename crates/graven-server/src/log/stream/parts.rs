@@ -5,7 +5,7 @@ use graven_log::{AppendError, Sequenced};
 use graven_proto::Refusal;
 use graven_proto::limits::{MAX_ENTRY_BYTES, STREAM_WINDOW_BYTES, STREAM_WINDOW_ENTRIES};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::log::claim::Claim;
 use crate::options::PUBLISH_WAIT_MAX;
@@ -153,6 +153,10 @@ impl Ending {
             Self::Closed => Ok(()),
             Self::Refused(refusal, Some(seq)) => Err(refusal.with_fact("seq", seq).into()),
             Self::Refused(refusal, None) => Err((*refusal).into()),
+            // Not a message, or cut off: no fault of ours.
+            Self::Broken(status) if matches!(status.code(), Code::Internal | Code::Unknown) => Err(
+                Status::invalid_argument("the stream brought something that is no message of this method"),
+            ),
             Self::Broken(status) => Err(status),
         }
     }
