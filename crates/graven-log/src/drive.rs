@@ -18,7 +18,7 @@ const IDLE: Duration = Duration::from_millis(250);
 /// A log whose head has not moved for this long is exported at once.
 const QUIET: Duration = Duration::from_millis(500);
 /// After this long without anything to seal the journal shrinks.
-const RESTING: Duration = Duration::from_secs(10);
+const RESTING: Duration = Duration::from_secs(2);
 
 /// Wakes one thread; a ring while it works is not lost.
 #[derive(Default)]

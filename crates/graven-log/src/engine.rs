@@ -296,7 +296,7 @@ impl Engine {
                 self.metrics.publish_seconds.record(took);
                 let took_us = micros(took);
                 tracing::debug!(log = %log.meta.name, size = to, entries = to - from, took_us, "publish");
-                log.head.send_replace(Arc::new(head));
+                log.release(head);
                 true
             }
             Ok(_) => false,

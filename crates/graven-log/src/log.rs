@@ -1,5 +1,6 @@
 //! One log as its readers see it: the published head, proofs under it, and the entries.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ use crate::tree::{FromTiles, Tree};
 
 /// Longest entry bundle: 256 entries with their lengths.
 pub(crate) const MAX_BUNDLE_BYTES: u64 = TILE_WIDTH as u64 * (MAX_ENTRY_BYTES as u64 + 2);
+
+/// Heads whose roots are remembered: callers ask for proofs under the checkpoint they hold, seldom an old one.
+const RECENT_HEADS: usize = 1024;
 
 /// A published tree head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +62,8 @@ pub struct Log {
     pub(crate) sealed: AtomicU64,
     pub(crate) frozen: AtomicBool,
     pub(crate) head: watch::Sender<Arc<Head>>,
+    /// Sizes and roots of the newest heads of this process, in order.
+    pub(crate) recent: RwLock<VecDeque<(TreeSize, Hash)>>,
     pub(crate) signing: Mutex<Signing>,
     pub(crate) site: PathBuf,
 }
@@ -69,6 +75,31 @@ impl Log {
     /// What the log is.
     pub fn meta(&self) -> &LogMeta {
         &self.meta
+    }
+
+    /// Releases a head.
+    pub(crate) fn release(&self, head: Head) {
+        let mut recent = self.recent.write();
+        if recent.back().is_none_or(|(size, _)| *size < head.size()) {
+            recent.push_back((head.size(), *head.checkpoint.root()));
+        }
+        if recent.len() > RECENT_HEADS {
+            recent.pop_front();
+        }
+        drop(recent);
+        self.head.send_replace(Arc::new(head));
+    }
+
+    /// The root that was signed at a size, if that is not long ago.
+    fn signed_root(&self, size: TreeSize) -> Option<Hash> {
+        let head = self.head.borrow();
+        if head.size() == size {
+            return Some(*head.checkpoint.root());
+        }
+        drop(head);
+        let recent = self.recent.read();
+        let at = recent.binary_search_by_key(&size, |(size, _)| *size).ok()?;
+        recent.get(at).map(|(_, root)| *root)
     }
 
     /// The newest published head.
@@ -246,12 +277,9 @@ impl Log {
         size: TreeSize,
         make: impl Fn(&dyn HashReader<Error = std::io::Error>, &Hash) -> Result<Option<T>, ReadError>,
     ) -> Result<T, ReadError> {
-        let head = self.head();
+        let signed = self.signed_root(size);
         let root = |reader: &dyn HashReader<Error = std::io::Error>| {
-            if size == head.size() {
-                return Ok(*head.checkpoint.root());
-            }
-            graven_merkle::root(reader, size).map_err(broken)
+            signed.map_or_else(|| graven_merkle::root(reader, size).map_err(broken), Ok)
         };
         let derived: &dyn HashReader<Error = std::io::Error> = &self.tree;
         if let Ok(Some(made)) = root(derived).and_then(|root| make(derived, &root)) {

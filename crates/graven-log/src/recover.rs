@@ -247,6 +247,7 @@ pub(crate) fn open_log(
         integrated: AtomicU64::new(frontier.size().get()),
         sealed: AtomicU64::new(replayed.sealed),
         frozen: AtomicBool::new(frozen),
+        recent: RwLock::new([(head.size(), *head.checkpoint.root())].into()),
         head: watch::Sender::new(Arc::new(head)),
         signing: Mutex::new(signing),
         site: paths.site(&name),

@@ -1,8 +1,8 @@
 //! The nodes of a log's tree: the newest in memory, the rest beside the tiles.
 //!
 //! Nodes of tiles that are not sealed yet are kept in memory, one queue a level. A sealed tile's hashes lie in its
-//! C2SP tile file, and once more, with its inner nodes, in a derived [`Block`]. Nothing of it is cached here: a block is
-//! one read, and the system's page cache holds what is asked for often.
+//! C2SP tile file, and once more, with its inner nodes, in a derived [`Block`]. Nothing of it is cached here: the
+//! system's page cache holds what is asked for often.
 //!
 //! Blocks are written without a sync and trusted only as far as the proofs made from them verify; one that does not
 //! is made again from the tile file.
@@ -12,13 +12,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use graven_merkle::tile::{TILE_BYTES, TILE_HEIGHT, TILE_WIDTH, TileId, locate};
+use graven_merkle::tile::{TILE_BYTES, TILE_HEIGHT, TILE_WIDTH, TileId, TileNode, locate};
 use graven_merkle::{Frontier, Hash, HashReader, LeafIndex, NodeId, TreeSize};
 use graven_store::fs::{File, Fs, Mode, Open};
 use graven_store::objects::Objects;
 use parking_lot::{Mutex, RwLock};
 
-use crate::block::{Block, block_bytes, kept_levels};
+use crate::block::{self, BLOCK_BYTES, Block, kept_levels};
 
 /// The nodes of one log.
 pub(crate) struct Tree {
@@ -137,13 +137,13 @@ impl Tree {
     pub(crate) fn hot_block(&self, tile: TileId) -> Option<Block> {
         let hot = self.hot.read();
         let bottom = usize::from(tile.level()) * usize::from(TILE_HEIGHT);
-        let mut bytes = Vec::with_capacity(block_bytes(tile));
-        for inner in kept_levels(tile) {
+        let mut bytes = Vec::with_capacity(BLOCK_BYTES);
+        for inner in kept_levels() {
             let width = TILE_WIDTH >> inner;
             let nodes = hot.get(bottom + usize::from(inner))?.run(tile.index() * u64::from(width), width)?;
             nodes.for_each(|hash| bytes.extend_from_slice(hash.as_bytes()));
         }
-        Some(Block::new(tile, bytes))
+        Some(Block::new(bytes))
     }
 
     /// The first `width` hashes of a tile that is not sealed yet.
@@ -183,7 +183,7 @@ impl Tree {
         }
         sealed.sort_unstable_by_key(|(at, _)| (at.tile.level(), at.tile.index()));
         for nodes in sealed.chunk_by(|(one, _), (next, _)| one.tile == next.tile) {
-            let block = self.load(nodes[0].0.tile, source)?;
+            let block = self.load(nodes[0].0.tile, nodes, source)?;
             for (at, slot) in nodes {
                 found[*slot] = block.node(at.level, at.index);
             }
@@ -191,9 +191,10 @@ impl Tree {
         Ok(found.into_iter().flatten().collect())
     }
 
-    fn load(&self, tile: TileId, source: Source) -> io::Result<Block> {
+    /// Reads what has these nodes of a tile.
+    fn load(&self, tile: TileId, nodes: &[(TileNode, usize)], source: Source) -> io::Result<Block> {
         if source == Source::Derived
-            && let Some(block) = self.load_block(tile)
+            && let Some(block) = self.load_block(tile, nodes)
         {
             return Ok(block);
         }
@@ -208,14 +209,13 @@ impl Tree {
     fn load_tile(&self, tile: TileId) -> io::Result<Block> {
         let path = tile.path_in(TreeSize::MAX).ok_or_else(|| io::Error::other("no such tile"))?;
         let row = self.objects.read(&path.to_string(), TILE_BYTES as u64)?;
-        Block::from_row(tile, &row).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+        Block::from_row(&row).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
     }
 
-    fn load_block(&self, tile: TileId) -> Option<Block> {
+    fn load_block(&self, tile: TileId, nodes: &[(TileNode, usize)]) -> Option<Block> {
         let file = self.block_file(tile.level()).ok()?;
-        let mut bytes = vec![0; block_bytes(tile)];
-        file.read_exact_at(&mut bytes, block_at(tile)).ok()?;
-        Block::new(tile, bytes).written()
+        let parts = block::parts(nodes.iter().map(|(node, _)| node));
+        Block::read(&parts, |bytes, at| file.read_exact_at(bytes, block_at(tile) + at as u64))
     }
 
     fn block_file(&self, level: u8) -> io::Result<Arc<dyn File>> {
@@ -232,7 +232,7 @@ impl Tree {
 }
 
 fn block_at(tile: TileId) -> u64 {
-    tile.index() * block_bytes(tile) as u64
+    tile.index() * BLOCK_BYTES as u64
 }
 
 fn hot_node(hot: &[Row], id: NodeId) -> Option<Hash> {
