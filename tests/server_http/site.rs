@@ -222,6 +222,23 @@ async fn what_has_rotted_on_disk_is_never_served() {
 }
 
 #[tokio::test]
+async fn derived_nodes_that_are_wrong_do_no_harm() {
+    // So many that the first tile of level 1 is sealed, and its nodes are read from what is derived.
+    let service = with_public(65_536 + 256).await;
+    let at = service.address();
+    let log = service.engine.log("open").unwrap();
+    until(|| log.sealed_size() == 65_536 + 256).await;
+    let derived = service.data().join("logs/open/nodes/1");
+    let mut bytes = std::fs::read(&derived).unwrap();
+    assert!(bytes.len() > 8192);
+    bytes.fill(0xa5);
+    std::fs::write(&derived, bytes).unwrap();
+    let tile = get(at, "/open/tile/0/007", &[]).await;
+    assert_eq!((tile.status, tile.body.len()), (200, 8192));
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn a_private_logs_resources_stay_out_of_shared_caches() {
     let service = Service::start().await;
     service.fill(300).await;
