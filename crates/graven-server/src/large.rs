@@ -69,18 +69,28 @@ impl LargeAnswers {
 }
 
 impl Room {
-    /// These bytes as a body that keeps their share of the room until it is sent.
+    /// These bytes as a body. They keep their share of the room until the last of them has gone to the network, for the
+    /// transport takes what it can from a body long before its peer does.
     pub(crate) fn body(mut self, bytes: Bytes) -> Body {
         // What is not split off is given back here.
         let share = self.0.split(bytes.len());
-        Body::new(Pieces { rest: bytes, _share: share })
+        Body::new(Pieces(Bytes::from_owner(Held { bytes, _share: share })))
     }
 }
 
-struct Pieces {
-    rest: Bytes,
+/// Bytes with their share of the room: both go with the last piece.
+struct Held {
+    bytes: Bytes,
     _share: Option<OwnedSemaphorePermit>,
 }
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+struct Pieces(Bytes);
 
 impl HttpBody for Pieces {
     type Data = Bytes;
@@ -90,17 +100,16 @@ impl HttpBody for Pieces {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let length = self.rest.len().min(PIECE_BYTES);
-        let piece = self.rest.split_to(length);
+        let length = self.0.len().min(PIECE_BYTES);
+        let piece = self.0.split_to(length);
         Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        // Only when somebody asks for more is the last piece taken, which holds all of the bytes until then.
-        false
+        self.0.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        SizeHint::with_exact(self.0.len() as u64)
     }
 }

@@ -267,6 +267,14 @@ impl Activity {
     }
 }
 
+impl Call {
+    /// The same call, held by somebody else as well.
+    fn again(&self) -> Self {
+        self.0.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(self.0.clone())
+    }
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
         self.0.touch();
@@ -274,14 +282,19 @@ impl Drop for Call {
     }
 }
 
-/// The body of an answer: its call is under way until it goes.
+/// The body of an answer: its call is under way until it goes, and until all large pieces of it have gone.
 struct Counted {
     body: Body,
     call: Call,
     /// It has many pieces, each of which may be small.
     is_large: bool,
-    /// Its number among those of which a piece waits to be taken.
-    offered: Option<u64>,
+}
+
+/// A piece of an answer, from when it is handed to the transport until the network has taken it.
+struct Offered {
+    piece: Bytes,
+    number: u64,
+    call: Call,
 }
 
 impl Counted {
@@ -289,31 +302,29 @@ impl Counted {
         // What is packed is as long as it likes.
         let is_large = response.body().size_hint().lower() >= LARGE_BYTES as u64
             || response.headers().contains_key(CONTENT_ENCODING);
-        let mut counted = response.map(|body| Self { body, call, is_large, offered: None });
-        if is_large {
-            counted.body_mut().offer();
-        }
-        counted
+        response.map(|body| Self { body, call, is_large })
     }
 
     /// From now on it is the peer's turn.
-    fn offer(&mut self) {
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        self.call.0.offered().insert(number, Instant::now());
-        self.offered = Some(number);
-    }
-
-    /// The peer has taken what was offered, or the call is over.
-    fn taken(&mut self) {
-        if let Some(number) = self.offered.take() {
-            self.call.0.offered().remove(&number);
+    fn offer(&self, piece: Bytes) -> Bytes {
+        if !self.is_large && piece.len() < LARGE_BYTES {
+            return piece;
         }
+        let (number, call) = (NUMBERS.fetch_add(1, Ordering::Relaxed), self.call.again());
+        call.0.offered().insert(number, Instant::now());
+        Bytes::from_owner(Offered { piece, number, call })
     }
 }
 
-impl Drop for Counted {
+impl AsRef<[u8]> for Offered {
+    fn as_ref(&self) -> &[u8] {
+        &self.piece
+    }
+}
+
+impl Drop for Offered {
     fn drop(&mut self) {
-        self.taken();
+        self.call.0.offered().remove(&self.number);
     }
 }
 
@@ -325,20 +336,12 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        // Nobody asks for more before the peer has room for it.
-        self.taken();
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && (self.is_large || frame.data_ref().is_some_and(|data| data.len() >= LARGE_BYTES))
-        {
-            self.offer();
-        }
-        polled
+        polled.map_ok(|frame| frame.map_data(|piece| self.offer(piece)))
     }
 
     fn is_end_stream(&self) -> bool {
-        // The end of a large answer has not come before all of it is taken.
-        !self.is_large && self.body.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
