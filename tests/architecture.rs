@@ -13,9 +13,10 @@ use tidy::{
 };
 
 /// Each crate and its layer. An arrow goes from a crate to one it depends on, and only ever points down.
-const LAYERS: [(&str, u8); 9] = [
+const LAYERS: [(&str, u8); 10] = [
     ("graven-merkle", 0),
     ("graven-note", 1),
+    ("graven-net", 2),
     ("graven-proto", 2),
     ("graven-store", 2),
     ("graven-log", 3),

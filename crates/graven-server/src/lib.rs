@@ -44,7 +44,6 @@ mod log;
 mod lookup;
 mod message;
 mod meter;
-mod net;
 mod ops;
 mod options;
 mod refusal;
@@ -54,10 +53,10 @@ mod site;
 
 pub use access::{
     Access, Ask, Caller, Credentials, CredentialsError, Denied, Grant, GrantError, Keyring, MAX_TOKEN_BYTES,
-    Open, Peer, Permission, Presented, Token,
+    Open, Permission, Presented, Token,
 };
+pub use graven_net::{ClientAuth, Peer, Tls, TlsError};
 pub use lookup::{LeafLookup, LookupError, Sought};
-pub use net::{ClientAuth, Tls, TlsError};
 pub use ops::Ops;
 pub use options::{MAX_STREAMS, OnCall, PUBLISH_WAIT_MAX, ServerOptions};
 pub use serve::{ServeError, Server};

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use axum::Router;
 use axum::body::Body;
 use graven_log::{Log, Status as EngineStatus};
+use graven_net::text;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use metrics::gauge;
@@ -33,13 +34,13 @@ pub(crate) fn router(core: Arc<Core>, render: Arc<dyn Fn() -> String + Send + Sy
         let (core, render) = (core.clone(), render.clone());
         async move {
             if !matches!(*request.method(), Method::GET | Method::HEAD) {
-                return site::text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
+                return text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
             }
             match request.uri().path() {
                 "/metrics" => metrics_page(&core, &*render),
                 "/healthz" => site::alive(),
                 "/readyz" => site::ready(&core),
-                _ => site::text(StatusCode::NOT_FOUND, "here are /metrics, /healthz and /readyz\n"),
+                _ => text(StatusCode::NOT_FOUND, "here are /metrics, /healthz and /readyz\n"),
             }
         }
     })
@@ -47,7 +48,7 @@ pub(crate) fn router(core: Arc<Core>, render: Arc<dyn Fn() -> String + Send + Sy
 
 fn metrics_page(core: &Core, render: &dyn Fn() -> String) -> Response<Body> {
     observe(core);
-    let mut page = site::text(StatusCode::OK, render());
+    let mut page = text(StatusCode::OK, render());
     page.headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     page

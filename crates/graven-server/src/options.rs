@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graven_log::WindowLimits;
+use graven_net::{Limits, Tls};
 use http::{HeaderMap, HeaderValue};
 
 use crate::access::{Access, Open};
 use crate::lookup::LeafLookup;
-use crate::net::{Limits, Tls};
 
 /// Calls that one connection may have under way. Each costs a task and its buffers, a message of 4 MiB among them.
 pub const MAX_STREAMS: u32 = 256;
@@ -59,6 +59,7 @@ pub struct ServerOptions {
 
 impl Default for ServerOptions {
     fn default() -> Self {
+        let limits = Limits::default();
         Self {
             access: Arc::new(Open),
             lookup: None,
@@ -66,15 +67,15 @@ impl Default for ServerOptions {
             tls: None,
             web_origins: Vec::new(),
             idempotency_window: WindowLimits::default().max_age,
-            max_connections: 1024,
-            handshake_timeout: Duration::from_secs(10),
-            first_request_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(600),
+            max_connections: limits.max_connections,
+            handshake_timeout: limits.handshake_timeout,
+            first_request_timeout: limits.first_request_timeout,
+            idle_timeout: limits.idle_timeout,
             request_timeout: Duration::from_secs(60),
-            stall_timeout: Duration::from_secs(60),
-            keepalive_interval: Duration::from_secs(30),
-            keepalive_timeout: Duration::from_secs(20),
-            max_connection_age: Duration::from_secs(3600),
+            stall_timeout: limits.stall_timeout,
+            keepalive_interval: limits.keepalive_interval,
+            keepalive_timeout: limits.keepalive_timeout,
+            max_connection_age: limits.max_age,
             drain_timeout: Duration::from_secs(10),
         }
     }

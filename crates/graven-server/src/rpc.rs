@@ -12,13 +12,14 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use graven_log::LogName;
+use graven_net::Peer;
 use http_body::{Body as HttpBody, Frame};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use crate::access::{Access, Denied, Peer, Presented};
+use crate::access::{Access, Denied, Presented};
 use crate::deadline;
 use crate::meter::{Meters, RpcMeter};
 use crate::options::OnCall;

@@ -19,23 +19,22 @@ use axum::body::Body;
 use bytes::Bytes;
 use graven_log::{Log, LogName, Status as EngineStatus, Visibility};
 use graven_merkle::tile::Resource;
+use graven_net::{Peer, TEXT, text};
 use http::header::{
     ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_LENGTH,
     CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tonic::Status;
 
-use crate::access::{Ask, Denied, Peer, Permission, Presented};
+use crate::access::{Ask, Denied, Permission, Presented};
 use crate::core::{Core, blocking};
 use crate::meter;
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const ANYBODY: HeaderValue = HeaderValue::from_static("*");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// What a path names.
 enum Wanted<'a> {
@@ -227,14 +226,4 @@ fn busy() -> Response<Body> {
 
 fn not_found() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "not found\n")
-}
-
-/// A line that no cache keeps.
-pub(crate) fn text(status: StatusCode, line: impl Into<Body>) -> Response<Body> {
-    let mut response = Response::new(line.into());
-    *response.status_mut() = status;
-    for (name, value) in [(CONTENT_TYPE, TEXT), (CACHE_CONTROL, NO_STORE)] as [(HeaderName, HeaderValue); 2] {
-        response.headers_mut().insert(name, value);
-    }
-    response
 }

@@ -295,8 +295,9 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Ask, Peer, Permission};
+    use crate::access::{Ask, Permission};
     use graven_log::LogName;
+    use graven_net::Peer;
     use http::HeaderMap;
 
     fn file(token: &Token, extra: &str) -> String {

@@ -7,10 +7,10 @@
 mod credentials;
 mod grant;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use graven_log::LogName;
+use graven_net::Peer;
 use graven_proto::Refusal;
 use graven_proto::v1::ErrorReason;
 use http::HeaderMap;
@@ -25,15 +25,6 @@ pub struct Presented<'a> {
     pub headers: &'a HeaderMap,
     /// The other end of its connection; `None` where that is not known.
     pub peer: Option<&'a Peer>,
-}
-
-/// The other end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its address.
-    pub address: SocketAddr,
-    /// The DNS names and URIs in the client certificate that TLS verified; none without one.
-    pub names: Vec<String>,
 }
 
 /// Somebody who was identified, or nobody in particular.

@@ -1,13 +1,4 @@
-//! Connections: accepting, TLS, HTTP/1.1 and HTTP/2 on one port, and an end to each.
-//!
-//! What a peer can hold here is bounded, whoever it is: the number of connections, the time for a TLS handshake, for the
-//! first request and for the head of each request, the bytes of a head, streams and resets of a connection, and how long
-//! a connection may do nothing. Where there are as many as there may be, one that has not asked for anything gives way.
-//! Plaintext goes to the loopback interface only.
-
-mod connection;
-mod silent;
-mod tls;
+//! The port: who is let in, and how it stops.
 
 use std::future::Future;
 use std::io;
@@ -19,25 +10,27 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use silent::Silent;
-
-pub(crate) use connection::Limits;
-pub use tls::{ClientAuth, Tls, TlsError};
+use crate::silent::Silent;
+use crate::{Limits, Tls, connection};
 
 /// How long to wait after the system refused a connection, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A port and what is served there.
-pub(crate) struct Port {
-    pub(crate) listener: TcpListener,
-    pub(crate) tls: Option<Tls>,
-    pub(crate) router: Router,
-    pub(crate) limits: Arc<Limits>,
+pub struct Port {
+    /// Where connections come from.
+    pub listener: TcpListener,
+    /// Encrypts them. Without it, listen on the loopback interface only.
+    pub tls: Option<Tls>,
+    /// What is served.
+    pub router: Router,
+    /// What they may cost.
+    pub limits: Arc<Limits>,
 }
 
 impl Port {
     /// Serves until `until` is over; then lets calls finish for `drain_timeout`, and cuts off what is left.
-    pub(crate) async fn serve(self, until: impl Future<Output = ()>, drain_timeout: Duration) {
+    pub async fn serve(self, until: impl Future<Output = ()>, drain_timeout: Duration) {
         let slots = Arc::new(Semaphore::new(self.limits.max_connections));
         let (drain, draining) = watch::channel(false);
         let (mut connections, silent) = (JoinSet::new(), Silent::default());

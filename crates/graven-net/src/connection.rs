@@ -25,10 +25,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::Service as _;
 
-use super::Tls;
-use super::silent::Newcomer;
-use crate::access::Peer;
-use crate::site;
+use crate::silent::Newcomer;
+use crate::{Limits, Peer, Tls, text};
 
 /// The headers of one call. Ours need some hundred bytes, a bearer token a few thousand.
 const MAX_HEADER_BYTES: u32 = 16 << 10;
@@ -56,25 +54,8 @@ const LARGE_BYTES: usize = 16 << 10;
 /// Numbers of what was offered.
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
-/// What connections may cost.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    pub(crate) max_connections: usize,
-    pub(crate) max_streams: u32,
-    pub(crate) handshake_timeout: Duration,
-    /// From the handshake to the head of the first request.
-    pub(crate) first_request_timeout: Duration,
-    /// Without a call under way.
-    pub(crate) idle_timeout: Duration,
-    /// With a large answer of which nothing is taken.
-    pub(crate) stall_timeout: Duration,
-    pub(crate) max_age: Duration,
-    pub(crate) keepalive_interval: Duration,
-    pub(crate) keepalive_timeout: Duration,
-}
-
 /// Serves a connection until it ends, or has nothing to do for too long.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     stream: TcpStream,
     tls: Option<&Tls>,
     router: Router,
@@ -144,7 +125,7 @@ async fn drive(
             async move {
                 let response = match answer {
                     Some(answer) => answer.await?,
-                    None => site::text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers\n"),
+                    None => text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers\n"),
                 };
                 Ok::<_, Infallible>(Counted::body_of(response, call))
             }
