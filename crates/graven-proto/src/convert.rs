@@ -7,7 +7,9 @@
 //! The types here leave that out: a verifier gets it from the caller, who knows what was asked.
 
 use bytes::Bytes;
-use graven_merkle::{ConsistencyProof, HASH_BYTES, Hash, InclusionProof, LeafIndex, MultiProof, ProofTooLong, TreeSize};
+use graven_merkle::{
+    ConsistencyProof, HASH_BYTES, Hash, InclusionProof, LeafIndex, MultiProof, ProofTooLong, TreeSize,
+};
 
 use crate::v1;
 
