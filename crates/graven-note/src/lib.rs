@@ -46,7 +46,7 @@
 //!
 //! The formats are drawn in the modules of the source: `note`, `vkey`, `checkpoint`, [`cosignature`], [`sth`],
 //! [`policy`], `proof`. They follow C2SP signed-note, tlog-checkpoint, tlog-cosignature, static-ct-api,
-//! tlog-policy and tlog-proof. tlog-witness, and keys outside this process, are not here; the latter
+//! tlog-policy, tlog-proof and tlog-witness ([`witness`]). Keys outside this process are not here: they
 //! implement [`Signer`].
 
 mod base64;
@@ -65,6 +65,7 @@ mod signer;
 pub mod sth;
 mod verified;
 mod vkey;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError, InvalidOrigin, Origin};
 pub use name::{InvalidKeyName, KeyId, KeyName, SignatureType};
