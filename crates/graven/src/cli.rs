@@ -6,7 +6,7 @@ use crate::{
     append::AppendArgs, audit::AuditArgs, config::ConfigArgs, consistency::ConsistencyArgs, demo::DemoArgs,
     exit, fsck::FsckArgs, get::GetArgs, head::HeadArgs, health::HealthArgs, init::InitArgs, keys::KeysArgs,
     logs::LogArgs, prove::ProveArgs, serve::ServeArgs, token::TokenArgs, verify::VerifyArgs,
-    watch::WatchArgs,
+    watch::WatchArgs, witness::WitnessArgs,
 };
 
 const ABOUT: &str = "\
@@ -60,6 +60,7 @@ pub(crate) enum Command {
     Config(ConfigArgs),
     Health(HealthArgs),
     Log(LogArgs),
+    Witness(WitnessArgs),
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod token;
 mod trust;
 mod verify;
 mod watch;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -72,6 +73,7 @@ async fn run(command: Command) -> Outcome {
         Command::Fsck(args) => fsck::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Witness(args) => witness::run(args).await,
         Command::Config(args) => config::run(args),
         Command::Health(args) => health::run(args).await,
         Command::Log(args) => logs::run(args).await,

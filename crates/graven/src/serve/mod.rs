@@ -20,6 +20,7 @@ use crate::{
     telemetry::{self, LogFormat, Metrics, Traces},
 };
 
+pub(crate) use material::Material;
 pub(crate) use prepare::{OpsPort, Prepared};
 
 const EXAMPLES: &str = "\
@@ -154,7 +155,7 @@ async fn serve(
     }
 }
 
-async fn bind(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
+pub(crate) async fn bind(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
     let cannot = |error| Failure::trouble(format_args!("cannot listen on {address}: {error}"));
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(Failure::trouble)?;
@@ -197,13 +198,13 @@ fn storage_failed(why: &str) -> Failure {
 }
 
 /// The signals that ask a server to stop.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn listen() -> Outcome<Self> {
+    pub(crate) fn listen() -> Outcome<Self> {
         let listen = |kind| signal(kind).map_err(Failure::trouble);
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
@@ -216,7 +217,7 @@ impl Signals {
     }
 
     /// Ends with the first signal; from then on a second one quits at once.
-    async fn first_then_guard(mut self) {
+    pub(crate) async fn first_then_guard(mut self) {
         self.next().await;
         task::spawn(async move {
             self.next().await;
