@@ -88,7 +88,7 @@ pub use prove::{ReadError, VerifiedConsistency, VerifiedMulti, VerifiedProof};
 pub use retry::RetryPolicy;
 pub use stream::{Acks, StreamAck, StreamClosed, StreamError, StreamSender, UnknownEntry};
 pub use tls::TlsProblem;
-pub use trust::{ProofRefused, Trust, TrustError, UntrustedHead};
+pub use trust::{ProofRefused, StaleHead, Trust, TrustError, UntrustedHead};
 pub use watch::Watch;
 pub use web::{WebError, WebOptions, WebSite};
 
