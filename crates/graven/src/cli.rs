@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     append::AppendArgs, audit::AuditArgs, config::ConfigArgs, consistency::ConsistencyArgs, demo::DemoArgs,
     evidence::EvidenceArgs, exit, fsck::FsckArgs, get::GetArgs, head::HeadArgs, health::HealthArgs,
-    init::InitArgs, keys::KeysArgs, logs::LogArgs, prove::ProveArgs, serve::ServeArgs, token::TokenArgs,
-    verify::VerifyArgs, watch::WatchArgs,
+    init::InitArgs, keys::KeysArgs, logs::LogArgs, monitor::MonitorArgs, prove::ProveArgs, serve::ServeArgs,
+    token::TokenArgs, verify::VerifyArgs, watch::WatchArgs,
 };
 
 const ABOUT: &str = "\
@@ -63,6 +63,7 @@ pub(crate) enum Command {
     Health(HealthArgs),
     Log(LogArgs),
     Evidence(EvidenceArgs),
+    Monitor(MonitorArgs),
 }
 
 impl Command {

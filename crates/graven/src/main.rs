@@ -19,6 +19,7 @@ mod keys;
 mod lines;
 mod logs;
 mod lookup;
+mod monitor;
 mod output;
 mod prove;
 mod remote;
@@ -81,5 +82,6 @@ async fn run(command: Command) -> Outcome {
         Command::Health(args) => health::run(args).await,
         Command::Log(args) => logs::run(args).await,
         Command::Evidence(args) => evidence::run(&args),
+        Command::Monitor(args) => monitor::run(args).await,
     }
 }
