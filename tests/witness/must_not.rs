@@ -3,7 +3,7 @@
 use std::{fs, thread};
 
 use graven_note::{
-    KeyName, LocalSigner, SignatureLine, SignatureType, SignedNote, Signer as _, VerifiedCheckpoint,
+    Evidence, KeyName, LocalSigner, SignatureLine, SignatureType, SignedNote, Signer as _, VerifiedCheckpoint,
 };
 
 use crate::rig::{Log, Place, post};
@@ -75,6 +75,27 @@ fn a_rewritten_history_is_not_cosigned() {
         assert_eq!(running.add(&other.request(0, 60)).status, 409, "{from}");
     }
     assert_eq!(running.add(&log.request(50, 60)).status, 200);
+    // Each is evidence, which anybody with the log's key can check.
+    let kept = fs::read_dir(place.dir().join("evidence")).unwrap().map(|file| file.unwrap().path());
+    let kept: Vec<_> = kept.collect();
+    assert_eq!(kept.len(), 2 * 5, "{kept:?}");
+    for file in kept {
+        let evidence = Evidence::parse(&fs::read(&file).unwrap()).unwrap();
+        evidence.verify(&[log.key()]).unwrap();
+    }
+}
+
+#[test]
+fn a_proof_that_merely_fails_is_no_evidence() {
+    let place = Place::new();
+    let log = Log::new("example.com/clumsy");
+    place.know_log(&log);
+    let running = place.serve();
+    assert_eq!(running.add(&log.request(0, 50)).status, 200);
+    let mut request = log.request(50, 60);
+    request.proof = log.request(49, 60).proof;
+    assert_eq!(running.add(&request).status, 422);
+    assert!(!place.dir().join("evidence").exists());
 }
 
 #[test]

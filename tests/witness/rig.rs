@@ -148,6 +148,10 @@ impl Log {
         self
     }
 
+    pub(crate) fn key(&self) -> VerifierKey {
+        self.signer.vkey().clone()
+    }
+
     pub(crate) fn origin(&self) -> &str {
         self.signer.vkey().name().as_str()
     }

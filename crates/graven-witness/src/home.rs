@@ -6,6 +6,7 @@
 //! DATA/keys/TYPE.pem       its keys, mode 0600
 //! DATA/state               what it remembers (see `memory`); never made anew
 //! DATA/logs/HEX            a log that it knows, by the SHA-256 of its origin
+//! DATA/evidence/…          what logs signed that cannot both be true, for `graven evidence verify`
 //! ```
 //!
 //! `witness` and the files of logs are text, one `key value` a line, each line ended by a newline:
@@ -21,7 +22,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use graven_note::{
-    InvalidKeyName, InvalidOrigin, KeyName, LocalSigner, Origin, SigningKeyError, VerifierKey,
+    InvalidKeyName, InvalidOrigin, KeyName, LocalSigner, Origin, SigningKeyError, VerifiedEvidence,
+    VerifierKey,
 };
 use graven_store::chain::ChainError;
 use graven_store::fs::{Fs, Lock, Mode};
@@ -33,6 +35,8 @@ const MANIFEST: &str = "graven-witness/v1\n";
 const LOG_MANIFEST: &str = "graven-witness-log/v1\n";
 /// Keys that a witness knows of one log.
 pub const MAX_KEYS_PER_LOG: usize = 16;
+/// Files of evidence that are kept.
+const MAX_EVIDENCE: usize = 1000;
 /// Longest manifest: [`MAX_KEYS_PER_LOG`] keys of about 1.8 kB, and an origin.
 const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 
@@ -193,6 +197,21 @@ pub(crate) fn open(fs: &std::sync::Arc<dyn Fs>, dir: &Path) -> Result<Home, Home
     let memory = Memory::open(fs.clone(), &state)?;
     let signers = keys.iter().map(|key| keys::load(&**fs, &key_dir(dir), key));
     Ok(Home { signers: signers.collect::<Result<_, _>>()?, memory, lock })
+}
+
+/// Keeps evidence, and returns where it is.
+pub(crate) fn keep_evidence(fs: &dyn Fs, dir: &Path, evidence: &VerifiedEvidence) -> io::Result<PathBuf> {
+    let folder = dir.join("evidence");
+    fs.create_dir_all(&folder)?;
+    let path = folder.join(evidence.file_name());
+    if !fs.exists(&path)? {
+        // Whoever has a log's key can make any number of them; one says it all.
+        if fs.list(&folder)?.len() >= MAX_EVIDENCE {
+            return Err(io::Error::other(format!("{} is full of evidence", folder.display())));
+        }
+        fs.create_durable(&path, evidence.evidence().to_string().as_bytes(), Mode::Shared)?;
+    }
+    Ok(path)
 }
 
 /// The keys of the witness that must be here.

@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use graven_merkle::{EMPTY_ROOT, TreeSize, verify_consistency, verify_subtree_consistency};
+use graven_merkle::{
+    ConsistencyProof, EMPTY_ROOT, TreeSize, VerifyError, verify_consistency, verify_subtree_consistency,
+};
 use graven_note::cosignature::CosignedSubtree;
+use graven_note::evidence::Asked;
 use graven_note::witness::{AddCheckpoint, SignSubtree, WireError};
 use graven_note::{
     LocalSigner, Origin, SignError, SignatureLine, SignatureType, SignedNote, Signer as _,
-    VerifiedCheckpoint, VerifierKey, VerifyCheckpointError, sign_line,
+    VerifiedCheckpoint, VerifiedEvidence, VerifierKey, VerifyCheckpointError, sign_line,
 };
 use graven_store::fs::{Fs, Lock};
+use metrics::counter;
 use parking_lot::{Mutex, RwLock};
 
 use crate::home::{self, HomeError, KnownLog};
@@ -160,7 +164,7 @@ impl Witness {
             return Err(Refused::OldTooLarge);
         }
         let known = self.memory.of(&checkpoint.origin().sha256());
-        let (size, root) = known.map_or((TreeSize::ZERO, EMPTY_ROOT), |known| {
+        let (size, root) = known.as_ref().map_or((TreeSize::ZERO, EMPTY_ROOT), |known| {
             (known.checkpoint.size(), *known.checkpoint.root())
         });
         if old != size {
@@ -169,15 +173,44 @@ impl Witness {
         if checkpoint.size() == TreeSize::ZERO && *checkpoint.root() != EMPTY_ROOT {
             return Err(Refused::Inconsistent("the root of an empty tree is the hash of nothing"));
         }
-        if old == checkpoint.size() && root != *checkpoint.root() {
-            // The log signed two trees of one size. Both notes are what proves it.
-            tracing::error!(origin = %checkpoint.origin(), size = old.get(), note = %request.note, "split view");
-            return Err(Refused::Inconsistent("another root was cosigned for this size"));
+        let consistent = verify_consistency(old, &root, checkpoint.size(), checkpoint.root(), &request.proof);
+        if let Err(error) = consistent {
+            if let Some(known) = &known {
+                self.accuse(known, &verified, &request.proof, &error);
+            }
+            return Err(Refused::Inconsistent("the proof does not lead from the cosigned root to this one"));
         }
-        verify_consistency(old, &root, checkpoint.size(), checkpoint.root(), &request.proof)
-            .map_err(|_| Refused::Inconsistent("the proof does not lead from the one root to the other"))?;
         let note = only_verified(&verified).map_err(|error| Refused::Failed(error.to_string()))?;
         Ok(Remembered { checkpoint: checkpoint.clone(), note, time_seconds: (self.clock)() })
+    }
+
+    /// Where the log itself signed what cannot both be true, leaves that behind for anybody to check. A proof that merely
+    /// fails shows nothing of the kind.
+    fn accuse(
+        &self,
+        known: &Remembered,
+        offered: &VerifiedCheckpoint,
+        proof: &ConsistencyProof,
+        error: &VerifyError,
+    ) {
+        let origin = known.checkpoint.origin();
+        let Some(log) = self.known.read().get(origin).cloned() else { return };
+        let known = VerifiedCheckpoint::open(known.note.as_str().as_bytes(), origin, &log.keys);
+        let Ok(known) = known else { return };
+        let evidence = VerifiedEvidence::of_heads(&known, offered).or_else(|| match error {
+            VerifyError::EarlierRootMismatch { computed, .. } => {
+                VerifiedEvidence::of_beginning(&known, offered, *computed, proof.clone())
+            }
+            _ => None,
+        });
+        let Some(evidence) = evidence else { return };
+        counter!("graven_witness_split_views_total").increment(1);
+        let asked = Asked::new((self.clock)(), "add-checkpoint: what the log wants cosigned");
+        let kept = home::keep_evidence(&*self.fs, &self.dir, &evidence.asking([asked]));
+        match kept.map(|path| path.display().to_string()) {
+            Ok(path) => tracing::error!(%origin, path, "SPLIT VIEW: the log signed what cannot both be true"),
+            Err(error) => tracing::error!(%origin, %error, "SPLIT VIEW, and its evidence cannot be kept"),
+        }
     }
 
     fn signed_by_log(&self, request: &AddCheckpoint) -> Result<VerifiedCheckpoint, Refused> {

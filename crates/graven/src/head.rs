@@ -34,7 +34,7 @@ pub(crate) struct HeadArgs {
     json: bool,
 
     #[command(flatten)]
-    log: TrustedLog,
+    pub(crate) log: TrustedLog,
 }
 
 pub(crate) async fn run(args: HeadArgs) -> Outcome {

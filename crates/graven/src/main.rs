@@ -7,6 +7,7 @@ mod config;
 mod consistency;
 mod credentials;
 mod demo;
+mod evidence;
 mod exit;
 mod fsck;
 mod get;
@@ -18,6 +19,7 @@ mod keys;
 mod lines;
 mod logs;
 mod lookup;
+mod monitor;
 mod output;
 mod prove;
 mod remote;
@@ -51,7 +53,11 @@ fn main() -> ExitCode {
 fn start(command: Command) -> Outcome {
     let runtime = Runtime::new()
         .map_err(|error| Failure::trouble(format_args!("no threads can be started: {error}")))?;
+    let evidence_folder = command.evidence_folder();
     let outcome = runtime.block_on(run(command));
+    if let (Err(failure), Some(folder)) = (&outcome, evidence_folder) {
+        evidence::keep_of(failure, &folder);
+    }
     // A thread may still wait for standard input: nobody needs what it reads.
     runtime.shutdown_background();
     outcome
@@ -77,5 +83,7 @@ async fn run(command: Command) -> Outcome {
         Command::Config(args) => config::run(args),
         Command::Health(args) => health::run(args).await,
         Command::Log(args) => logs::run(args).await,
+        Command::Evidence(args) => evidence::run(&args),
+        Command::Monitor(args) => monitor::run(args).await,
     }
 }
