@@ -185,8 +185,7 @@ impl Monitor {
                     answered = true;
                 }
                 // Whether it stalls for that is a matter of time.
-                Err(MonitorError::Unwitnessed { .. }) if self.position.is_some() =>
-                {
+                Err(MonitorError::Unwitnessed { .. }) if self.position.is_some() => {
                     answered = true;
                 }
                 Err(error) => pass.take(error),
