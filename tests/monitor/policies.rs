@@ -2,9 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use graven_note::{KeyName, LocalSigner, SignatureType, SignedNote, Signer, TlogProof, sign_line};
+use graven_note::{KeyName, LocalSigner, Origin, SignatureType, SignedNote, Signer, TlogProof, sign_line};
 
-use crate::bench::{Bench, Ran};
+use crate::{
+    Fork,
+    bench::{Bench, Ran},
+};
 
 fn witness(name: &str, signature_type: SignatureType, seed: u8) -> LocalSigner {
     LocalSigner::generate(KeyName::new(name).unwrap(), signature_type, &[seed; 32]).unwrap()
@@ -94,6 +97,35 @@ fn two_of_three_witnesses_have_to_vouch_and_lately() {
         let ran = verify(&bench, "--fresh-within 10m cosigned");
         assert_eq!(ran.code, Some(code), "{ran}");
     }
+}
+
+#[test]
+fn a_stolen_key_with_another_history_is_refused_and_leaves_evidence() {
+    let fork = Fork::with(6);
+    let bench = &fork.bench;
+    write_policy(bench);
+    // What two witnesses vouched for, as a client of this policy kept it.
+    let note = SignedNote::parse(&bench.at(&fork.one, "head --note").ok().stdout).unwrap();
+    let [one, two, _] = &witnesses();
+    let lines = [one, two].map(|it| sign_line(note.text(), it, now()).unwrap());
+    let note = note.with_signature(&lines[0]).unwrap().with_signature(&lines[1]).unwrap();
+    let origin = Origin::new("example.com/audit").unwrap().sha256();
+    let name: String = origin.iter().map(|byte| format!("{byte:02x}")).collect();
+    std::fs::create_dir(bench.path("heads")).unwrap();
+    bench.write(&format!("heads/{name}.checkpoint"), note.as_str());
+
+    let head = "head --policy strict.policy --state heads";
+    bench.at(&fork.one, head).refused(1, "quorum is not met");
+    let ran = bench.at(&fork.other, head);
+    ran.refused(5, "split view");
+    let file = ran.stderr.lines().find_map(|line| line.strip_prefix("evidence: ")).unwrap();
+    bench.run(&format!("evidence verify --policy strict.policy {file}")).ok();
+    // A monitor does not even begin with a head that nobody vouched for.
+    let watched =
+        format!("--state m --log-url {}/audit --log-url {}/audit", fork.one.url(), fork.other.url());
+    let ran = bench.run(&format!("monitor --once --ops-listen off --policy strict.policy {watched}"));
+    ran.refused(3, "witnessed");
+    assert!(ran.text().contains("nothing verified yet"), "{ran}");
 }
 
 #[test]
