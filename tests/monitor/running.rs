@@ -54,17 +54,28 @@ fn hook() -> (String, Receiver<Value>) {
 struct Running(Option<Child>);
 
 impl Running {
-    /// Looks often, and finds trouble soon.
+    /// Looks often, and finds trouble soon. Its logs are its own from here on.
     fn start(bench: &Bench, rest: &str) -> Self {
         let log = std::fs::File::create(bench.path("monitor.log")).unwrap();
         let arguments =
             format!("monitor --interval 50ms --trouble-after 100ms --ops-listen 127.0.0.1:0 {rest}");
-        Self(Some(bench.command(&arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap()))
+        let running =
+            Self(Some(bench.command(&arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap()));
+        let begun = Instant::now();
+        while !Self::said(bench).contains("/healthz") {
+            assert!(begun.elapsed() < PATIENCE, "it does not start: {}", Self::said(bench));
+            thread::sleep(Duration::from_millis(5));
+        }
+        running
+    }
+
+    fn said(bench: &Bench) -> String {
+        String::from_utf8(bench.read("monitor.log")).unwrap()
     }
 
     /// A page of the operators' port.
     fn page(bench: &Bench, path: &str) -> String {
-        let said = String::from_utf8(bench.read("monitor.log")).unwrap();
+        let said = Self::said(bench);
         let line = said.lines().find(|line| line.contains("/healthz")).unwrap();
         let address = line.rsplit_once("address=").unwrap().1.split(' ').next().unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
@@ -110,11 +121,6 @@ fn each_change_is_told_once_and_a_proof_is_for_good() {
             thread::sleep(Duration::from_millis(20));
         }
     };
-    let wait = Instant::now();
-    while !String::from_utf8(bench.read("monitor.log")).unwrap().contains("/healthz") {
-        assert!(wait.elapsed() < PATIENCE);
-        thread::sleep(Duration::from_millis(20));
-    }
     assert!(Running::page(&bench, "/healthz").starts_with("HTTP/1.1 200 OK"));
     is_at("graven_monitor_size{log=\"example.com/audit\"} 5");
     append(&bench, &one, "more", 1);
@@ -147,7 +153,7 @@ fn each_change_is_told_once_and_a_proof_is_for_good() {
     assert!(told.recv_timeout(Duration::from_millis(700)).is_err(), "told again");
     is_at("graven_monitor_state{log=\"example.com/audit\",state=\"split-view\"} 1");
     assert_eq!(running.ended(Signal::TERM), Some(5));
-    let said = String::from_utf8(bench.read("monitor.log")).unwrap();
+    let said = Running::said(&bench);
     assert!(!said.contains("secret"), "the hook's address is in the log: {said}");
 }
 
@@ -175,15 +181,7 @@ fn one_monitor_watches_many_logs() {
     );
     // Nobody else moves their positions meanwhile.
     let running = Running::start(&bench, "--config monitor.toml");
-    let begun = Instant::now();
-    loop {
-        let ran = bench.run("monitor --once --config monitor.toml");
-        if ran.code == Some(2) {
-            ran.refused(2, "in use by another monitor");
-            break;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{ran}");
-    }
+    bench.run("monitor --once --config monitor.toml").refused(2, "in use by another monitor");
     assert_eq!(running.ended(Signal::INT), Some(0));
     bench.write("wrong.toml", "logs = 1\n");
     bench.run("monitor --once --config wrong.toml").refused(2, "logs");
