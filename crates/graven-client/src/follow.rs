@@ -19,7 +19,7 @@
 use std::{io, sync::Arc};
 
 use graven_merkle::{ConsistencyProof, TreeSize, VerifyError, verify_consistency};
-use graven_note::VerifiedEvidence;
+use graven_note::{VerifiedCheckpoint, VerifiedEvidence};
 use graven_proto::{
     convert::{FieldError, required},
     v1,
@@ -136,7 +136,11 @@ impl Follower {
         known: Option<&VerifiedHead>,
     ) -> Result<VerifiedHead, HeadError> {
         let head = required("head", head)?;
-        let head = self.accept(self.trust.verify_signed(&head.checkpoint)?, known).await?;
+        let verified = match self.trust.verify_signed(&head.checkpoint) {
+            Ok(verified) => verified,
+            Err(refused) => return Err(self.refuse(&head.checkpoint, refused).await),
+        };
+        let head = self.accept(verified, known).await?;
         // Only now: a head that contradicts another is worth more than one that is old.
         self.trust.check_fresh(&head).map_err(UntrustedHead::from)?;
         Ok(head)
@@ -178,7 +182,7 @@ impl Follower {
         let proof = fetch_consistency(&self.log, earlier.size(), later.size()).await?;
         let verified = verify_consistency(earlier.size(), earlier.root(), later.size(), later.root(), &proof);
         let Err(reason) = verified else { return Ok(()) };
-        match self.other_beginning(earlier, later, proof).await {
+        match self.other_beginning(earlier.verified(), later.verified(), proof).await {
             Some(evidence) => Err(self.split_view(evidence)),
             None => Err(HeadError::NotConsistent { earlier: earlier.clone(), later: later.clone(), reason }),
         }
@@ -188,12 +192,35 @@ impl Follower {
     /// has, and the proof from there.
     async fn other_beginning(
         &self,
-        earlier: &VerifiedHead,
-        later: &VerifiedHead,
+        earlier: &VerifiedCheckpoint,
+        later: &VerifiedCheckpoint,
         proof: ConsistencyProof,
     ) -> Option<VerifiedEvidence> {
-        let beginning = frontier_before(&self.log, earlier.size(), later.size()).await.ok()?;
-        VerifiedEvidence::of_beginning(earlier.verified(), later.verified(), beginning.root(), proof)
+        let (from, to) = (earlier.checkpoint().size(), later.checkpoint().size());
+        let beginning = frontier_before(&self.log, from, to).await.ok()?;
+        VerifiedEvidence::of_beginning(earlier, later, beginning.root(), proof)
+    }
+
+    /// A head that is not believed, for want of its quorum perhaps, may still be the log's own, and contradict what it
+    /// signed before: so does whoever stole its key.
+    async fn refuse(&self, note: &[u8], refused: UntrustedHead) -> HeadError {
+        match self.contradiction(note).await {
+            Some(evidence) => self.split_view(evidence),
+            None => refused.into(),
+        }
+    }
+
+    async fn contradiction(&self, note: &[u8]) -> Option<VerifiedEvidence> {
+        let signed = VerifiedCheckpoint::open(note, self.trust.origin(), self.trust.keys()).ok()?;
+        let kept = self.kept().await.ok()??;
+        let kept = kept.verified();
+        let (size, known) = (signed.checkpoint().size(), kept.checkpoint().size());
+        if size == known {
+            return VerifiedEvidence::of_heads(kept, &signed);
+        }
+        let (earlier, later) = if known < size { (kept, &signed) } else { (&signed, kept) };
+        let proof = fetch_consistency(&self.log, known.min(size), known.max(size)).await.ok()?;
+        self.other_beginning(earlier, later, proof).await
     }
 
     fn split_view(&self, evidence: VerifiedEvidence) -> HeadError {

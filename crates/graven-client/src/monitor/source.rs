@@ -1,13 +1,13 @@
 //! Where a log is watched: its server over gRPC, or its tiles on the web.
 
-use std::{fmt, panic::resume_unwind, thread};
+use std::{fmt, panic::resume_unwind, thread, time::Duration};
 
 use graven_merkle::{
     ConsistencyProof, Frontier, Hash, TreeSize, leaf_hash, prove_consistency, root,
-    tile::{BundleRange, EntryBundle, bundle_ranges},
+    tile::{BundleRange, EntryBundle, TILE_HEIGHT, bundle_ranges},
 };
 use graven_proto::{convert::required, v1};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
 use super::MonitorError;
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
     follow::fetch_consistency,
     range::{RangeReader, frontier_before},
 };
+
+/// How long a server may take from one run of entries to the next.
+const RUN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Entries that are asked of a server at once.
 const PAGE_ENTRIES: u64 = 16_384;
@@ -138,7 +141,10 @@ impl Source {
             let end = to.get().min(first + PAGE_ENTRIES);
             let reader = RangeReader::open(log, first, end).await;
             let mut reader = reader.map_err(|error| self.trouble(error))?;
-            while let Some(run) = reader.next().await.map_err(|error| self.trouble(error))? {
+            loop {
+                let run = timeout(RUN_TIMEOUT, reader.next()).await;
+                let run = run.map_err(|_| self.trouble("the server stopped in the middle of an answer"))?;
+                let Some(run) = run.map_err(|error| self.trouble(error))? else { break };
                 frontier.append(run.into_iter().map(|(_, hash)| hash));
             }
         }
@@ -182,7 +188,7 @@ fn grow_by_bundles(site: &WebSite, mut frontier: Frontier, to: TreeSize) -> Resu
 
 fn hashes_of(site: &WebSite, range: BundleRange) -> Result<Vec<Hash>, SiteError> {
     let (bytes, path) = fetch_bundle(site, range.bundle)?;
-    let first = range.bundle.index() << 8;
+    let first = range.bundle.index() << TILE_HEIGHT;
     let bundle = EntryBundle::parse(&bytes, path.width()).map_err(|problem| Finding::Bundle {
         path,
         index: first,

@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
     time::sleep,
 };
@@ -110,19 +110,21 @@ pub(crate) struct MonitorArgs {
 }
 
 pub(crate) async fn run(args: MonitorArgs) -> Outcome {
+    // From here on a signal ends it well. One look needs no such care: what it has not kept is read again.
+    let signals = (!args.once).then(Signals::listen).transpose()?;
     let plan = Plan::new(&args)?;
     telemetry::start(args.log_format, &args.log_level, None)?;
     let metrics = Metrics::start()?;
     let alerts = Alerts::start(plan.webhook);
     let mut logs: Vec<_> = plan.logs.into_iter().map(|log| Watched::new(log, alerts.queue())).collect();
-    if args.once {
+    if let Some(signals) = signals {
+        let ops = ops::serve(plan.ops, metrics.render()).await?;
+        logs = follow(logs, plan.interval, plan.trouble_after, signals).await;
+        drop(ops);
+    } else {
         for log in &mut logs {
             log.look(Duration::ZERO).await;
         }
-    } else {
-        let ops = ops::serve(plan.ops, metrics.render()).await?;
-        logs = follow(logs, plan.interval, plan.trouble_after).await?;
-        drop(ops);
     }
     alerts.finish().await;
     for log in &logs {
@@ -135,9 +137,12 @@ pub(crate) async fn run(args: MonitorArgs) -> Outcome {
 }
 
 /// Looks at every log, again and again, until a signal ends it.
-async fn follow(logs: Vec<Watched>, interval: Duration, trouble_after: Duration) -> Outcome<Vec<Watched>> {
-    let listen = |kind| signal(kind).map_err(Failure::trouble);
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+async fn follow(
+    logs: Vec<Watched>,
+    interval: Duration,
+    trouble_after: Duration,
+    mut signals: Signals,
+) -> Vec<Watched> {
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let mut following = JoinSet::new();
     for mut log in logs {
@@ -157,9 +162,22 @@ async fn follow(logs: Vec<Watched>, interval: Duration, trouble_after: Duration)
         });
     }
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = signals.terminate.recv() => {}
+        _ = signals.interrupt.recv() => {}
     }
     stop.send_replace(true);
-    Ok(following.join_all().await)
+    following.join_all().await
+}
+
+/// The signals that end a monitor.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Outcome<Self> {
+        let listen = |kind| signal(kind).map_err(Failure::trouble);
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
 }

@@ -50,6 +50,9 @@ const RETRIES: RetryPolicy = RetryPolicy {
     longest_delay: Duration::from_secs(5),
 };
 
+/// Bundles of one log that are fetched at once: a quarter of a GiB, were they as long as can be.
+const IN_FLIGHT: usize = 8;
+
 /// A hook that is away for a while is told all the same.
 const HOOK_RETRIES: RetryPolicy = RetryPolicy {
     attempts: 8,
@@ -177,7 +180,7 @@ fn sources(
     Credentials { roots, identity, token }: &Credentials,
 ) -> Outcome<Vec<Source>> {
     let (roots, identity, token, retries) = (roots.clone(), identity.clone(), token.clone(), RETRIES);
-    let web = WebOptions { roots, identity, token, retries, ..WebOptions::default() };
+    let web = WebOptions { roots, identity, token, retries, in_flight: IN_FLIGHT, ..WebOptions::default() };
     let mut sources = Vec::new();
     for url in urls {
         sources.push(Source::site(url, web.clone())?);
