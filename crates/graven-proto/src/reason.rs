@@ -42,9 +42,11 @@ impl ErrorReason {
             | Self::ClockSuspect
             | Self::NotPending => Code::FailedPrecondition,
             Self::Overloaded | Self::DiskFull | Self::TooManyLogs => Code::ResourceExhausted,
-            Self::ShuttingDown | Self::StoragePoisoned | Self::LeafIndexBehind | Self::NotPublishedYet => {
-                Code::Unavailable
-            }
+            Self::ShuttingDown
+            | Self::StoragePoisoned
+            | Self::LeafIndexBehind
+            | Self::NotPublishedYet
+            | Self::WitnessesAwaited => Code::Unavailable,
             Self::WaitTimedOut => Code::DeadlineExceeded,
             Self::StoredDataDamaged => Code::DataLoss,
             Self::LogKindUnsupported => Code::Unimplemented,
