@@ -148,7 +148,7 @@ async fn without_a_quorum_appends_and_reads_go_on_and_nothing_is_published_until
     let late = watched.service.client().append(late).await;
     assert_eq!(refused(late, ErrorReason::WaitTimedOut).number("index"), Some(50));
     let head = watched.service.client().get_tree_head(v1::GetTreeHeadRequest::default()).await.unwrap();
-    assert_eq!(head.into_inner().head.unwrap().checkpoint, shown.note, "readers see what they saw");
+    assert!(head.into_inner().head.unwrap().checkpoint.starts_with(&shown.note), "readers see what they saw");
     assert!(log.watch_pending().unwrap().borrow().head.size() > shown.size());
     watched.up(2);
     until(|| log.head().size().get() == 51).await;

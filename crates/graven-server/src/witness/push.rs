@@ -216,12 +216,14 @@ impl Driver {
 
     /// A witness that has seen more than is offered. Others may have shown it what was published meanwhile; but after a
     /// start the newest stored head is offered, and nothing can be newer.
-    fn is_ahead(&self, head: &Head, size: u64) -> PushError {
+    fn is_ahead(&mut self, head: &Head, size: u64) -> PushError {
         if self.log.is_awaiting_witnesses() {
             let what =
                 format!("has cosigned size {size}, and this data directory ends at size {}", head.size());
             self.engine.refuse_behind(&self.log, &self.names[0], &what);
         }
+        // It is asked anew, as it may have erred.
+        self.known = self.confirmed;
         PushError::Ahead(size)
     }
 
