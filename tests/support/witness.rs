@@ -50,7 +50,7 @@ impl Witness {
         let url = format!("http://{}/w", listener.local_addr().unwrap());
         let (shared, signers) = (state.clone(), keys.clone());
         let answer = move |body: Bytes| {
-            let answer = answer(&mut shared.lock().unwrap(), &*signers, &body);
+            let answer = answer(&mut shared.lock().unwrap(), &signers, &body);
             async move { answer }
         };
         let router = Router::new().route("/w/add-checkpoint", post(answer));

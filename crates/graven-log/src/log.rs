@@ -99,6 +99,9 @@ impl Log {
             return Some(*head.checkpoint.root());
         }
         drop(head);
+        if let Some(root) = self.witnesses.as_ref().and_then(|witnesses| witnesses.pending_root(size)) {
+            return Some(root);
+        }
         let recent = self.recent.read();
         let at = recent.binary_search_by_key(&size, |(size, _)| *size).ok()?;
         recent.get(at).map(|(_, root)| *root)

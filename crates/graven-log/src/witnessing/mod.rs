@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use graven_merkle::{ConsistencyProof, TreeSize};
+use graven_merkle::{ConsistencyProof, Hash, TreeSize};
 use graven_note::policy::PolicyWord;
 use graven_note::{Policy, SignatureLine};
 use graven_store::fs::Fs;
@@ -226,6 +226,12 @@ impl LogWitnesses {
         let effect = state.rounds.tick(now_ns);
         self.tell(log, &state, effect);
         self.is_cleared() && (self.publish == Publish::Signed || !state.rounds.is_open(now_ns))
+    }
+
+    /// The root of the pending head, if it has this size.
+    pub(crate) fn pending_root(&self, size: TreeSize) -> Option<Hash> {
+        let pending = self.pending.borrow();
+        (pending.head.size() == size).then(|| *pending.head.checkpoint.root())
     }
 
     /// Whether enough witnesses were heard since the start.
