@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use graven_log::Config;
 use graven_proto::v1::append_stream_request::Message;
+use graven_proto::v1::witness_service_client::WitnessServiceClient;
 use graven_proto::v1::{self, LogKind};
 use graven_server::{Access, Ask, Caller, Denied, Permission, Presented, ServerOptions};
 use prost::Message as _;
@@ -69,6 +70,13 @@ async fn each_call_asks_for_its_permission_and_stops_at_a_no() {
     call!("ListLogs", admin.list_logs(v1::ListLogsRequest::default()));
     call!("GetLog", admin.get_log(v1::GetLogRequest { log: log() }));
     call!("FreezeLog", admin.freeze_log(v1::FreezeLogRequest { log: log() }));
+    let mut witness = WitnessServiceClient::new(service.channel.clone());
+    call!("WatchPending", witness.watch_pending(v1::WatchPendingRequest::default()));
+    call!(
+        "GetPendingConsistency",
+        witness.get_pending_consistency(v1::GetPendingConsistencyRequest::default())
+    );
+    call!("AddCosignature", witness.add_cosignature(v1::AddCosignatureRequest::default()));
 
     assert_eq!(found.keys().cloned().collect::<Vec<_>>(), all_methods(), "a call is missing here");
     for (name, asked) in found {
@@ -88,6 +96,7 @@ fn permission(method: &str) -> Permission {
     match method {
         "Append" | "AppendBatch" | "AppendStream" => Permission::Append,
         "CreateLog" | "ListLogs" | "GetLog" | "FreezeLog" => Permission::Admin,
+        "WatchPending" | "GetPendingConsistency" | "AddCosignature" => Permission::Witness,
         _ => Permission::Read,
     }
 }
