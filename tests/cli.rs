@@ -23,3 +23,5 @@ mod reads;
 mod serving;
 #[path = "cli/tampering.rs"]
 mod tampering;
+#[path = "cli/witnesses.rs"]
+mod witnesses;

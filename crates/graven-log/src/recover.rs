@@ -32,6 +32,7 @@ use crate::signing::{self, SignError, Signing};
 use crate::tail::Tail;
 use crate::tree::Tree;
 use crate::window::Window;
+use crate::witnessing::{self, OpenedWitnesses};
 use crate::writer::{Lane, Writer};
 use crate::{keys, rollback};
 
@@ -111,7 +112,7 @@ pub(crate) fn open(env: &Env, dir: &Path, config: &Config) -> Result<Opened, Ope
     let mut lanes = BTreeMap::new();
     for meta in manifests(env, &paths)? {
         let replayed = replay.logs.remove(&meta.id).unwrap_or_default();
-        let lane = open_log(env, &paths, meta, replayed)?;
+        let lane = open_log(env, &paths, meta, replayed, config)?;
         logs.insert(lane.log.meta.name.clone(), lane.log.clone());
         lanes.insert(lane.log.meta.id, lane);
     }
@@ -180,6 +181,7 @@ pub(crate) fn open_log(
     paths: &Paths,
     meta: LogMeta,
     replayed: Replayed,
+    config: &Config,
 ) -> Result<Lane, OpenError> {
     let name = meta.name.clone();
     let damaged = |what: String| OpenError::Damaged { log: name.to_string(), what };
@@ -232,10 +234,14 @@ pub(crate) fn open_log(
     }
     let mut signing =
         Signing::resume(env.fs.clone(), paths.signer(&name), chain, signed, signers, signed_frontier);
-    let head = signing.release_last().map_err(|error| match error {
+    let signed = signing.release_last().map_err(|error| match error {
         SignError::Io(error) => OpenError::Io(error),
         other => damaged(other.to_string()),
     })?;
+    let (settings, now_ns) = (config.witnessing.get(&name), env.clock.monotonic_ns());
+    let (fs, path) = (env.fs.clone(), paths.witnessed(&name));
+    let OpenedWitnesses { witnesses, published: head } =
+        witnessing::open(fs, path, &meta, settings, signed, now_ns)?;
     let mut sequencer = sequencer_of(meta.kind).ok_or_else(|| OpenError::Foreign(paths.manifest(&name)))?;
     let replay_from = sequencer.replay_from();
     let frozen = env.fs.exists(&paths.frozen(&name))?;
@@ -250,6 +256,7 @@ pub(crate) fn open_log(
         recent: RwLock::new([(head.size(), *head.checkpoint.root())].into()),
         head: watch::Sender::new(Arc::new(head)),
         signing: Mutex::new(signing),
+        witnesses,
         site: paths.site(&name),
         meta,
     });
