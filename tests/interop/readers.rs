@@ -61,8 +61,8 @@ fn tessera_reads_the_whole_log_and_its_fsck_finds_nothing() {
     ran.says("10500 entries, verified with key ").says("proofs: 20 of inclusion and 20 of consistency hold");
     assert_eq!(
         ran.said().matches("fsck: no complaint").count(),
-        2,
-        "with Ed25519 and with ECDSA P-256: {ran}"
+        3,
+        "with Ed25519, with ECDSA P-256 and with ML-DSA-44: {ran}"
     );
 }
 

@@ -72,13 +72,30 @@ impl Place {
         self.serve("serve --config graven.toml", Some(token))
     }
 
+    /// The same server once more, after it was stopped.
+    pub(crate) fn serve_again(&self, server: Server) -> Server {
+        let token = server.token.clone();
+        server.stop();
+        self.serve("serve --config graven.toml", token)
+    }
+
+    /// A witness with keys of both types, in `w.vkeys`, that knows one log.
+    pub(crate) fn serve_witness(&self, origin: &str, log_keys: &str) -> Server {
+        let keys = self.run(&mut graven("witness init --data-dir w --name example.com/w")).ok();
+        self.write("w.vkeys", keys.said);
+        let know = "witness add-log --data-dir w --origin";
+        self.run(graven(know).arg(origin).args(["--keys", log_keys])).ok();
+        self.serve("witness serve --data-dir w --listen 127.0.0.1:0", None)
+    }
+
     fn serve(&self, arguments: &str, token: Option<String>) -> Server {
-        let log = fs::File::create(self.path("server.log")).unwrap();
-        let mut child =
-            graven(arguments).current_dir(&self.folder).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let log = self.path(arguments.split(' ').next().unwrap()).with_extension("log");
+        let said = || fs::read_to_string(&log).unwrap();
+        let mut command = graven(arguments);
+        command.stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
+        let mut child = command.current_dir(&self.folder).spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        let said = || fs::read_to_string(self.path("server.log")).unwrap();
         let url = ready.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{}", said()));
         // The certificate names no address.
         let url = url.replace("127.0.0.1", "localhost");
@@ -138,6 +155,10 @@ impl Server {
     /// Where the log's checkpoint lies.
     pub(crate) fn site(&self) -> String {
         format!("{}/audit", self.url)
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// The same server to somebody with another token.

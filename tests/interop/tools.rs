@@ -13,6 +13,14 @@ const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/interop"
 /// The definitions that stubs are made from.
 const PROTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto");
 
+/// What others wrote, as Go packages. The versions are those that Go 1.26 builds; the module proxy and the checksum
+/// database answer for the bytes.
+const FOREIGN: [&str; 3] = [
+    "filippo.io/torchwood/cmd/litewitness@v0.9.0",
+    "github.com/transparency-dev/witness/cmd/generate_keys@v0.0.0-20260720115447-2e1c6971d19e",
+    "github.com/transparency-dev/witness/cmd/omniwitness@v0.0.0-20260720115447-2e1c6971d19e",
+];
+
 /// A Python program of `tests/interop/python`.
 pub(crate) fn python(program: &str) -> Command {
     let mut command = Command::new(PYTHON.join("bin/python"));
@@ -24,6 +32,11 @@ pub(crate) fn python(program: &str) -> Command {
 /// A Go program of `tests/interop/go`.
 pub(crate) fn go(program: &str) -> Command {
     Command::new(GO.join("bin").join(program))
+}
+
+/// A Go program that somebody else wrote, one of [`FOREIGN`].
+pub(crate) fn foreign(program: &str) -> Command {
+    Command::new(FOREIGN_BIN.join(program))
 }
 
 /// A Java program of `tests/interop/java`.
@@ -51,13 +64,22 @@ static GO: LazyLock<PathBuf> = LazyLock::new(|| {
     let place = made("go");
     fs::create_dir_all(&place).unwrap();
     run(Command::new("cp").arg("-r").arg(source("go/.")).arg(&place));
-    let in_place = |command: &mut Command| {
-        command.current_dir(&place).env("GOCACHE", made("go-cache")).env("GOMODCACHE", made("go-modules"));
-        // Modules that can be deleted like everything else there.
-        run(command.env("GOFLAGS", "-modcacherw -buildvcs=false"));
-    };
+    let in_place = |command: &mut Command| run(with_go_caches(command).current_dir(&place));
     in_place(with_path(&PYTHON, Command::new("sh").args(["stubs.sh", PROTOS])));
-    in_place(Command::new("go").args(["build", "-o", "bin/", "./append", "./tessera", "./xmod"]));
+    let programs = ["./append", "./cosigned", "./posixlog", "./tessera", "./xmod"];
+    in_place(Command::new("go").args(["build", "-o", "bin/"]).args(programs));
+    place
+});
+
+/// Where Go puts the programs of [`FOREIGN`]. Each is installed by itself: it comes with versions of its own.
+static FOREIGN_BIN: LazyLock<PathBuf> = LazyLock::new(|| {
+    let place = made("foreign");
+    fs::create_dir_all(&place).unwrap();
+    for package in FOREIGN {
+        run(with_go_caches(Command::new("go").args(["install", package]))
+            .env("GOBIN", &place)
+            .current_dir(&place));
+    }
     place
 });
 
@@ -81,6 +103,12 @@ fn made(path: &str) -> PathBuf {
 fn with_path<'a>(environment: &Path, command: &'a mut Command) -> &'a mut Command {
     let path = std::env::var("PATH").unwrap();
     command.env("PATH", format!("{}/bin:{path}", environment.display()))
+}
+
+/// With modules that can be deleted like everything else there.
+fn with_go_caches(command: &mut Command) -> &mut Command {
+    command.env("GOCACHE", made("go-cache")).env("GOMODCACHE", made("go-modules"));
+    command.env("GOFLAGS", "-modcacherw -buildvcs=false")
 }
 
 fn run(command: &mut Command) {

@@ -18,8 +18,12 @@
 //!   forged line, under whatever name, cannot do harm later.
 //!
 //! # Where implementations differ
-//! An unknown log is 404 here, as the specification has it; litewitness before 2025 answered 403. A request of more bytes
-//! than any note can have is 413. Base64 with unused bits that are not zero is malformed (400), where Go's decoder takes it.
+//! An unknown log is 404 here, as the specification has it; litewitness up to v0.7 answered 403. A request of more bytes
+//! than any note can have is 413; litewitness takes 10 KiB and then answers 500, omniwitness 16 KiB and then 400, so a log had
+//! better offer no signatures but its own. omniwitness knows a log by one key, answers 500 where that key did not sign, and
+//! takes the first checkpoint of a log whatever size and proof come before it. Tessera asks each URL for one signature: a
+//! policy of its has one line for a witness with two keys. Base64 with unused bits that are not zero is malformed (400), where
+//! Go's decoder takes it.
 
 mod home;
 mod http;

@@ -46,14 +46,11 @@ func check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := 0
 	for _, vkey := range log.Keys {
-		// ML-DSA-44 is not among them.
 		verifier, err := formats.NewVerifier(vkey)
 		if err != nil {
-			continue
+			return err
 		}
-		known++
 		if err := prove(ctx, fetcher, verifier); err != nil {
 			return err
 		}
@@ -62,8 +59,8 @@ func check(ctx context.Context) error {
 		}
 		fmt.Printf("fsck: no complaint under key %08x\n", verifier.KeyHash())
 	}
-	if known == 0 {
-		return errors.New("none of the keys is of a type that Tessera knows")
+	if len(log.Keys) == 0 {
+		return errors.New("there are no keys")
 	}
 	return nil
 }
