@@ -280,7 +280,10 @@ fn is_vouched_for(
 }
 
 /// A bundle, or the full one that has replaced it.
-fn fetch_bundle(source: &dyn TileSource, path: BundlePath) -> Result<(Vec<u8>, BundlePath), SiteError> {
+pub(super) fn fetch_bundle(
+    source: &dyn TileSource,
+    path: BundlePath,
+) -> Result<(Vec<u8>, BundlePath), SiteError> {
     let full = BundlePath::new(path.index(), TILE_WIDTH).filter(|_| !path.is_full());
     for path in [path].into_iter().chain(full) {
         if let Some(bytes) = fetch(source, &path.to_string())? {
