@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     append::AppendArgs, audit::AuditArgs, config::ConfigArgs, consistency::ConsistencyArgs, demo::DemoArgs,
     exit, fsck::FsckArgs, get::GetArgs, head::HeadArgs, health::HealthArgs, init::InitArgs, keys::KeysArgs,
-    logs::LogArgs, prove::ProveArgs, serve::ServeArgs, token::TokenArgs, verify::VerifyArgs,
-    watch::WatchArgs,
+    logs::LogArgs, mirror::MirrorArgs, prove::ProveArgs, recover::RecoverArgs, serve::ServeArgs,
+    token::TokenArgs, verify::VerifyArgs, watch::WatchArgs,
 };
 
 const ABOUT: &str = "\
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     Audit(AuditArgs),
     Fsck(FsckArgs),
+    Mirror(MirrorArgs),
+    Recover(RecoverArgs),
     Keys(KeysArgs),
     Token(TokenArgs),
     Config(ConfigArgs),
