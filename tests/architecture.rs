@@ -13,7 +13,7 @@ use tidy::{
 };
 
 /// Each crate and its layer. An arrow goes from a crate to one it depends on, and only ever points down.
-const LAYERS: [(&str, u8); 11] = [
+const LAYERS: [(&str, u8); 12] = [
     ("graven-merkle", 0),
     ("graven-note", 1),
     ("graven-net", 2),
@@ -24,6 +24,7 @@ const LAYERS: [(&str, u8); 11] = [
     ("graven-index", 4),
     ("graven-mirror", 4),
     ("graven-server", 4),
+    ("graven-witness", 4),
     ("graven", 5),
 ];
 

@@ -25,3 +25,5 @@ mod recovering;
 mod serving;
 #[path = "cli/tampering.rs"]
 mod tampering;
+#[path = "cli/witnesses.rs"]
+mod witnesses;

@@ -21,10 +21,11 @@ mod web;
 use fake_log::{FakeLog, Lie};
 use graven_client::{
     AppendError, Client, ConnectError, ConnectOptions, ErrorReason, Fault, FileHeadStore, HeadError,
-    IdempotencyKey, LogClient, ReadError, RetryPolicy, StreamClosed, Trust, Unproven,
+    IdempotencyKey, LogClient, MemoryHeadStore, ReadError, RetryPolicy, StreamClosed, Trust, Unproven,
     audit::{Finding, RemoteAuditError},
 };
 use graven_merkle::{EMPTY_ROOT, LeafIndex, TreeSize, leaf_hash};
+use graven_note::Evidence;
 use std::{sync::Arc, time::Duration};
 
 async fn connect(log: &FakeLog) -> LogClient {
@@ -223,17 +224,47 @@ async fn heads_only_go_forward() {
     log.lie(Lie::Fork);
     let error = client.tree_head().await.unwrap_err();
     let HeadError::SplitView(evidence) = &error else { panic!("{error}") };
-    let (first, second) = evidence.checkpoints();
-    assert_ne!(first.note().as_str(), second.note().as_str());
+    assert_eq!(evidence.heads().len(), 2);
+    assert_eq!(error.fault(), Fault::SplitView);
+    let read = Evidence::parse(evidence.evidence().to_string().as_bytes()).unwrap();
+    assert_eq!(&read.verify(client.trust().keys()).unwrap(), &**evidence);
 
+    // The root is of no tree, so nothing leads to it: that is bad enough, and yet no evidence.
     log.state().push("a fork that grew".into());
     let error = client.tree_head().await.unwrap_err();
     assert!(matches!(error, HeadError::NotConsistent { .. }), "{error}");
+    assert_eq!((error.fault(), error.evidence()), (Fault::CheckFailed, None));
 
     log.lie(Lie::OtherKey);
     assert!(matches!(client.tree_head().await, Err(HeadError::Untrusted(_))));
     log.lie(Lie::Nothing);
     assert_eq!(client.tree_head().await.unwrap().size(), TreeSize::from(102));
+}
+
+#[tokio::test]
+async fn a_log_with_another_past_is_proven_to_have_one() {
+    for kept in [1_u64, 2, 7, 8, 63, 64, 65] {
+        let store = Arc::new(MemoryHeadStore::default());
+        let before = FakeLog::new(0);
+        for n in 0..kept {
+            before.state().push(format!("another {n}").into());
+        }
+        connect(&before).await.with_head_store(store.clone()).tree_head().await.unwrap();
+
+        let client = connect(&FakeLog::new(100)).await.with_head_store(store.clone());
+        let error = client.tree_head().await.unwrap_err();
+        let evidence = error.evidence().unwrap_or_else(|| panic!("{kept}: {error}"));
+        let read = Evidence::parse(evidence.evidence().to_string().as_bytes()).unwrap();
+        assert_eq!(&read.verify(client.trust().keys()).unwrap(), evidence);
+        assert!(evidence.evidence().asked()[0].text().contains("127.0.0.1"));
+
+        // With proofs that are garbage it is only bad service.
+        let log = FakeLog::new(100);
+        log.lie(Lie::OtherProof);
+        let garbled = connect(&log).await.with_head_store(store).tree_head().await.unwrap_err();
+        assert!(matches!(garbled, HeadError::NotConsistent { .. }), "{garbled}");
+        assert_eq!(garbled.evidence(), None);
+    }
 }
 
 #[tokio::test]

@@ -21,3 +21,5 @@ mod rollback;
 mod storage;
 #[path = "engine_faults/time.rs"]
 mod time;
+#[path = "engine_faults/witnesses.rs"]
+mod witnesses;

@@ -17,3 +17,7 @@ mod service;
 mod streams;
 #[path = "server_grpc/trouble.rs"]
 mod trouble;
+#[path = "support/witness.rs"]
+mod witness;
+#[path = "server_grpc/witnesses.rs"]
+mod witnesses;

@@ -79,10 +79,24 @@ impl World {
         settle(&load, &data, &peer).await;
         let fill_seconds = started.elapsed().as_secs_f64();
         let [memory_mb, peak_memory_mb] = machine::memory_mb(peer.pid());
+        let disk_bytes = disk_at_rest(&data).await;
         drop(peer);
-        let disk_bytes = machine::disk_bytes(&data.dir());
         Big { data, entries, fill_seconds, memory_mb, peak_memory_mb, disk_bytes }
     }
+}
+
+/// What the data directory takes once it has stopped changing: the journal lets go of its segments a little after the last
+/// of what they held was sealed.
+async fn disk_at_rest(data: &Data) -> u64 {
+    let mut disk_bytes = machine::disk_bytes(&data.dir());
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let before = std::mem::replace(&mut disk_bytes, machine::disk_bytes(&data.dir()));
+        if before == disk_bytes {
+            break;
+        }
+    }
+    disk_bytes
 }
 
 /// Appends that many entries.

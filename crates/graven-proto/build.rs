@@ -8,11 +8,12 @@ use prost::Message as _;
 const PROTO_ROOT: &str = "../../proto";
 
 /// The files of the package, in the order of their dependence.
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "graven/v1/types.proto",
     "graven/v1/errors.proto",
     "graven/v1/log_service.proto",
     "graven/v1/admin_service.proto",
+    "graven/v1/witness_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -110,8 +110,17 @@ fn a_log_that_is_another_than_last_time_is_noticed() {
     bench.at(&second, "head --state heads").refused(4, "rollback");
     bench.write("fork", "x\ny\nz\nu\nv\n");
     bench.at(&second, "append --lines --wait published fork").ok();
-    let ran = bench.at(&second, "head --state heads");
-    ran.refused(1, "split view");
+    for kept in ["heads", "proof"] {
+        let ran = bench.at(&second, &format!("head --state heads --evidence {kept}"));
+        ran.refused(5, "split view");
+        let file = ran.stderr.lines().find_map(|line| line.strip_prefix("evidence: ")).unwrap();
+        assert!(file.starts_with(kept) && bench.path(file).is_file(), "{ran}");
+        let verified = bench.run(&format!("evidence verify --policy data/audit.policy {file}")).ok();
+        assert_eq!(verified.text().lines().count(), 2, "{verified}");
+        assert!(
+            verified.text().starts_with("proven: example.com/audit signed two different trees of 5 entries")
+        );
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a call needs. A method that is not here fails the test: whoever adds one says what it needs.
-const NEEDED: [(&str, &str); 14] = [
+const NEEDED: [(&str, &str); 17] = [
     ("Append", "append"),
     ("AppendBatch", "append"),
     ("AppendStream", "append"),
@@ -29,6 +29,9 @@ const NEEDED: [(&str, &str); 14] = [
     ("ListLogs", "admin"),
     ("GetLog", "admin"),
     ("FreezeLog", "admin"),
+    ("WatchPending", "witness"),
+    ("GetPendingConsistency", "witness"),
+    ("AddCosignature", "witness"),
 ];
 
 /// Logs that are there, one that is public, and one that is not there.
@@ -98,7 +101,7 @@ fn bearer(token: &str) -> Vec<String> {
 
 #[test]
 fn every_call_needs_its_own_permission_on_its_own_log() {
-    let grants = ["append", "read", "admin"].iter().flat_map(|permission| {
+    let grants = ["append", "read", "admin", "witness"].iter().flat_map(|permission| {
         LOGS.iter().chain(&["*", "elsewhere"]).map(move |log| format!("{permission}:{log}"))
     });
     let credentials: BTreeMap<_, _> = grants
@@ -133,7 +136,7 @@ fn every_call_needs_its_own_permission_on_its_own_log() {
             }
         }
     }
-    assert_eq!(cells, 14 * 3 * 15 - 2 * 2);
+    assert_eq!(cells, 17 * 3 * 20 - 2 * 2);
     // Nothing came of all the calls that were refused, and of those that were not only what they may.
     let admin = &credentials["admin:*"];
     let made = methods.iter().find(|it| it.name == "CreateLog").unwrap();

@@ -2,7 +2,7 @@
 
 use graven_merkle::{Hash, InclusionProof, LeafIndex};
 use graven_note::{
-    Checkpoint, Policy, SignatureLine, SignatureType, SignedNote, Signer, TlogProof, VerifierKey,
+    Checkpoint, Evidence, Policy, SignatureLine, SignatureType, SignedNote, Signer, TlogProof, VerifierKey,
 };
 use proptest::prelude::*;
 
@@ -82,6 +82,9 @@ proptest! {
         if let Ok(proof) = TlogProof::parse(&bytes) {
             prop_assert_eq!(proof.to_string().into_bytes(), bytes.clone());
         }
+        if let Ok(evidence) = Evidence::parse(&bytes) {
+            prop_assert_eq!(evidence.to_string().into_bytes(), bytes.clone());
+        }
         if let Ok(policy) = Policy::parse(&bytes) {
             prop_assert_eq!(Policy::parse(&policy.to_bytes()), Ok(policy));
         }
@@ -93,6 +96,8 @@ proptest! {
             "— ", "log", "witness", "group", "quorum", "none", "any", "all", "index ", "extra ", "0", "1", "63",
             "AQ==", "c2sp.org/tlog-proof@v1", "k+", "\n", "\n\n", " ", "\t", "#", "example.com", "=", "é",
             "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+            "graven-evidence@v1\norigin o\n", "asked 1 w\n", "shows two-roots\n", "shows other-beginning\nroot ",
+            "note 1\n",
         ][..]), 0..30),
     ) {
         let text = words.concat();
@@ -100,6 +105,8 @@ proptest! {
         prop_assert!(note.is_err() || note.unwrap().as_str() == text);
         let proof = TlogProof::parse(text.as_bytes());
         prop_assert!(proof.is_err() || proof.unwrap().to_string() == text);
+        let evidence = Evidence::parse(text.as_bytes());
+        prop_assert!(evidence.is_err() || evidence.unwrap().to_string() == text);
         let checkpoint = Checkpoint::parse(&text);
         prop_assert!(checkpoint.is_err() || checkpoint.unwrap().to_string() == text);
         let policy = Policy::parse(text.as_bytes());

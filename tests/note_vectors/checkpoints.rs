@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use graven_note::{Checkpoint, Equivocation, VerifiedCheckpoint, open};
+use graven_note::{Checkpoint, Equivocation, Evidence, VerifiedCheckpoint, VerifiedEvidence, open};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -93,6 +93,12 @@ fn vectors_equivocations() {
             for (other_index, other) in heads.iter().enumerate() {
                 let conflict = Equivocation::between(head, other);
                 assert_eq!(conflict.is_some(), index != other_index, "{} {index} {other_index}", name(case));
+                let evidence = VerifiedEvidence::of_heads(head, other);
+                assert_eq!(evidence.is_some(), conflict.is_some());
+                if let Some(evidence) = evidence {
+                    let file = Evidence::parse(evidence.evidence().to_string().as_bytes()).unwrap();
+                    assert_eq!(file.verify(&keys), Ok(evidence), "{}", name(case));
+                }
             }
         }
     });

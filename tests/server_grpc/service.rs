@@ -62,7 +62,16 @@ impl Service {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         init(&env, &data, "example.com/audit", Kind::Bytes, Visibility::Private, &config).unwrap();
-        let engine = Engine::open(env, &data, config).unwrap();
+        Self::serve(dir, env, config, options).await
+    }
+
+    /// A server over a folder that there is already, whose engine commits nothing until [`run`](Self::run).
+    pub(crate) async fn reopen(dir: tempfile::TempDir, config: Config, options: ServerOptions) -> Self {
+        Self::serve(dir, Env::system(), config, options).await
+    }
+
+    async fn serve(dir: tempfile::TempDir, env: Env, config: Config, options: ServerOptions) -> Self {
+        let engine = Engine::open(env, &dir.path().join("data"), config).unwrap();
         let log = engine.log("audit").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

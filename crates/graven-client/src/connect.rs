@@ -157,7 +157,13 @@ impl Client {
         let others = (1..options.connections).map(|_| endpoint.connect_with_connector_lazy(dial.clone()));
         let channels = std::iter::once(first).chain(others).collect();
         Ok(Self {
-            pool: Pool(Arc::new(Connections { channels, next: AtomicUsize::new(0), last_words, options })),
+            pool: Pool(Arc::new(Connections {
+                channels,
+                next: AtomicUsize::new(0),
+                last_words,
+                address: address.to_owned(),
+                options,
+            })),
         })
     }
 
@@ -191,6 +197,7 @@ struct Connections {
     channels: Vec<Channel>,
     next: AtomicUsize,
     last_words: LastWords,
+    address: String,
     options: ConnectOptions,
 }
 
@@ -208,6 +215,11 @@ impl Pool {
         let mut request = Request::new(message);
         request.set_timeout(self.0.options.call_timeout);
         request
+    }
+
+    /// Where the server is.
+    pub(crate) fn address(&self) -> &str {
+        &self.0.address
     }
 
     pub(crate) fn retries(&self) -> &RetryPolicy {

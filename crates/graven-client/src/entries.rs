@@ -119,8 +119,8 @@ impl LogClient {
         if indices.end - indices.start > MAX_RANGE_ENTRIES {
             return Err(ReadError::RangeTooLong(indices.end - indices.start));
         }
-        let mut frontier = frontier_before(self, start, &head).await?;
-        let mut reader = RangeReader::open(self, indices.start, indices.end).await?;
+        let mut frontier = frontier_before(self.appender(), start, head.size()).await?;
+        let mut reader = RangeReader::open(self.appender(), indices.start, indices.end).await?;
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while let Some(run) = reader.next().await? {
             for (entry, hash) in run {

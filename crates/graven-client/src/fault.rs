@@ -1,11 +1,12 @@
 //! What an error says about the log: three kinds, so that a program can act without knowing each error.
 
 use graven_merkle::multi::MultiVerifyError;
+use graven_note::VerifiedEvidence;
 
 use crate::{
-    AppendError, HeadError, ReadError, StreamError,
+    AppendError, HeadError, ProofRefused, ReadError, StreamError, UntrustedHead,
     append::Unproven,
-    audit::{RemoteAuditError, SiteError},
+    audit::{Finding, RemoteAuditError, SiteError},
 };
 
 /// What an error says about the log.
@@ -17,6 +18,10 @@ pub enum Fault {
     CheckFailed,
     /// The log went back behind what it had signed.
     Rollback,
+    /// The log signed two trees that cannot both be: the error holds evidence of it.
+    SplitView,
+    /// Nothing wrong was seen, but nothing that is as fresh as demanded either.
+    Stalled,
 }
 
 impl HeadError {
@@ -25,10 +30,41 @@ impl HeadError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Call(_) | Self::Kept(_) | Self::Store(_) => Fault::Trouble,
-            Self::Answer(_) | Self::Untrusted(_) | Self::SplitView(_) | Self::NotConsistent { .. } => {
-                Fault::CheckFailed
-            }
+            Self::Untrusted(error) => error.fault(),
+            Self::Answer(_) | Self::NotConsistent { .. } => Fault::CheckFailed,
             Self::Rollback { .. } => Fault::Rollback,
+            Self::SplitView(_) => Fault::SplitView,
+        }
+    }
+
+    /// The evidence, where the log signed two trees that cannot both be.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&VerifiedEvidence> {
+        match self {
+            Self::SplitView(evidence) => Some(evidence),
+            _ => None,
+        }
+    }
+}
+
+impl UntrustedHead {
+    /// What the error says about the log.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Stale(_) => Fault::Stalled,
+            Self::Checkpoint(_) | Self::Missing(_) => Fault::CheckFailed,
+        }
+    }
+}
+
+impl ProofRefused {
+    /// What the error says about the log.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Stale(_) => Fault::Stalled,
+            Self::Proof(_) | Self::Missing(_) => Fault::CheckFailed,
         }
     }
 }
@@ -56,6 +92,7 @@ impl AppendError {
             Self::EntryLength(_) | Self::Key(_) | Self::Call { .. } => Fault::Trouble,
             Self::Unproven { problem: Unproven::Head(error), .. } => error.fault(),
             Self::Unproven { problem: Unproven::Read(error), .. } => error.fault(),
+            Self::Unproven { problem: Unproven::Refused(error), .. } => error.fault(),
             Self::Answer(_) | Self::WrongAnswer(_) | Self::Unproven { .. } => Fault::CheckFailed,
         }
     }
@@ -69,12 +106,23 @@ impl StreamError {
     }
 }
 
+impl Finding {
+    /// What the finding says about the log.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Checkpoint(error) => error.fault(),
+            _ => Fault::CheckFailed,
+        }
+    }
+}
+
 impl SiteError {
     /// What the error says about the log.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Found(_) => Fault::CheckFailed,
+            Self::Found(finding) => finding.fault(),
             Self::Io { .. } => Fault::Trouble,
         }
     }
@@ -85,8 +133,39 @@ impl RemoteAuditError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Found(_) => Fault::CheckFailed,
+            Self::Found(finding) => finding.fault(),
             Self::Read(error) => error.fault(),
         }
+    }
+}
+
+macro_rules! evidence_within {
+    ($($error:ty: $($inner:pat => $found:expr),+;)+) => { $(
+        impl $error {
+            /// The evidence, where the log signed two trees that cannot both be.
+            #[must_use]
+            pub fn evidence(&self) -> Option<&VerifiedEvidence> {
+                match self {
+                    $($inner => $found,)+
+                    _ => None,
+                }
+            }
+        }
+    )+ };
+}
+
+evidence_within! {
+    ReadError: Self::Head(error) => error.evidence();
+    AppendError:
+        Self::Unproven { problem: Unproven::Head(error), .. } => error.evidence(),
+        Self::Unproven { problem: Unproven::Read(error), .. } => error.evidence();
+    RemoteAuditError: Self::Read(error) => error.evidence();
+}
+
+impl StreamError {
+    /// The evidence, where the log signed two trees that cannot both be.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&VerifiedEvidence> {
+        self.problem.evidence()
     }
 }

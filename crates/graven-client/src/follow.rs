@@ -3,10 +3,15 @@
 //! ```text
 //! offered against kept     what must hold                                   otherwise
 //! same size                same root                                        SplitView
-//! larger                   consistency proof from the kept one; it is kept  NotConsistent
+//! larger                   consistency proof from the kept one; it is kept  SplitView, NotConsistent
 //! smaller, fresh answer    never                                            Rollback
-//! smaller, older answer    consistency proof to the kept one                NotConsistent
+//! smaller, older answer    consistency proof to the kept one                SplitView, NotConsistent
+//! none at all              the root of no entries                           SplitView
 //! ```
+//!
+//! A proof that fails may just be garbage. It is a split view, with evidence, where the server's own answers show that
+//! the larger tree begins with another one than the log signed; [`HeadError::NotConsistent`] says that nothing is
+//! shown, for the log or against it.
 //!
 //! An answer is *fresh* where the larger head was known before the question was asked. A proof that an append
 //! or a repeat of one returns may rightly be older.
@@ -14,7 +19,7 @@
 use std::{io, sync::Arc};
 
 use graven_merkle::{ConsistencyProof, TreeSize, VerifyError, verify_consistency};
-use graven_note::Equivocation;
+use graven_note::{VerifiedCheckpoint, VerifiedEvidence};
 use graven_proto::{
     convert::{FieldError, required},
     v1,
@@ -22,7 +27,10 @@ use graven_proto::{
 use thiserror::Error;
 use tokio::sync::Mutex;
 
-use crate::{Appender, CallError, HeadStore, LogClient, Trust, UntrustedHead, VerifiedHead, call::call_log};
+use crate::{
+    Appender, CallError, HeadStore, LogClient, Trust, UntrustedHead, VerifiedHead, call::call_log,
+    range::frontier_before, trust::asked_now,
+};
 
 /// How often a head is compared anew because another program moved the head store on.
 const MAX_STORE_RACES: u32 = 16;
@@ -47,11 +55,12 @@ pub enum HeadError {
         /// The head that is offered now.
         offered: VerifiedHead,
     },
-    /// The log signed two trees of one size: proof that it shows different people different contents.
-    #[error("split view: the log signed two different trees of {} entries; the two notes prove it, publish them", .0.checkpoints().0.checkpoint().size())]
-    SplitView(Box<Equivocation>),
-    /// The larger of two signed trees does not extend the smaller, or the server cannot show that it does.
-    #[error("the log's tree of {} entries does not extend the one of {} that it signed before: {reason}; keep both notes and ask its operator", .later.size(), .earlier.size())]
+    /// The log signed two trees that cannot be of one log: proof that it shows different people different contents.
+    #[error("split view, and it is proven: {0}; publish the evidence")]
+    SplitView(Box<VerifiedEvidence>),
+    /// The server does not show that the larger of two signed trees extends the smaller. It may be the log or only the
+    /// server that is at fault: a proof that fails proves nothing.
+    #[error("the server cannot show that the log's tree of {} entries extends the one of {} that was signed before: {reason}; this proves nothing yet, keep both notes and ask the log's operator", .later.size(), .earlier.size())]
     NotConsistent {
         /// The smaller tree.
         earlier: VerifiedHead,
@@ -127,7 +136,14 @@ impl Follower {
         known: Option<&VerifiedHead>,
     ) -> Result<VerifiedHead, HeadError> {
         let head = required("head", head)?;
-        self.accept(self.trust.verify_head(&head.checkpoint)?, known).await
+        let verified = match self.trust.verify_signed(&head.checkpoint) {
+            Ok(verified) => verified,
+            Err(refused) => return Err(self.refuse(&head.checkpoint, refused).await),
+        };
+        let head = self.accept(verified, known).await?;
+        // Only now: a head that contradicts another is worth more than one that is old.
+        self.trust.check_fresh(&head).map_err(UntrustedHead::from)?;
+        Ok(head)
     }
 
     /// Holds `offered`, whose signatures are good, against the head kept, and keeps it if it is newer.
@@ -140,13 +156,14 @@ impl Follower {
         if let Some(kept) = known.filter(|known| known.size() > offered.size()) {
             return Err(HeadError::Rollback { kept: kept.clone(), offered });
         }
+        let false_empty = VerifiedEvidence::of_empty(offered.verified());
+        false_empty.map_or(Ok(()), |evidence| Err(self.split_view(evidence)))?;
         let mut last = self.last.lock().await;
         for _ in 0..MAX_STORE_RACES {
             self.reload(&mut last).await?;
             if let Some(kept) = &*last {
-                if let Some(conflict) = Equivocation::between(kept.verified(), offered.verified()) {
-                    return Err(HeadError::SplitView(Box::new(conflict)));
-                }
+                let conflict = VerifiedEvidence::of_heads(kept.verified(), offered.verified());
+                conflict.map_or(Ok(()), |evidence| Err(self.split_view(evidence)))?;
                 self.check_consistency(kept, &offered).await?;
                 if kept.size() >= offered.size() {
                     return Ok(offered);
@@ -163,9 +180,52 @@ impl Follower {
     async fn check_consistency(&self, kept: &VerifiedHead, offered: &VerifiedHead) -> Result<(), HeadError> {
         let (earlier, later) = if kept.size() <= offered.size() { (kept, offered) } else { (offered, kept) };
         let proof = fetch_consistency(&self.log, earlier.size(), later.size()).await?;
-        verify_consistency(earlier.size(), earlier.root(), later.size(), later.root(), &proof).map_err(
-            |reason| HeadError::NotConsistent { earlier: earlier.clone(), later: later.clone(), reason },
-        )
+        let verified = verify_consistency(earlier.size(), earlier.root(), later.size(), later.root(), &proof);
+        let Err(reason) = verified else { return Ok(()) };
+        match self.other_beginning(earlier.verified(), later.verified(), proof).await {
+            Some(evidence) => Err(self.split_view(evidence)),
+            None => Err(HeadError::NotConsistent { earlier: earlier.clone(), later: later.clone(), reason }),
+        }
+    }
+
+    /// Evidence from the server's own answers, where they hold together: the root of the beginning that the later tree
+    /// has, and the proof from there.
+    async fn other_beginning(
+        &self,
+        earlier: &VerifiedCheckpoint,
+        later: &VerifiedCheckpoint,
+        proof: ConsistencyProof,
+    ) -> Option<VerifiedEvidence> {
+        let (from, to) = (earlier.checkpoint().size(), later.checkpoint().size());
+        let beginning = frontier_before(&self.log, from, to).await.ok()?;
+        VerifiedEvidence::of_beginning(earlier, later, beginning.root(), proof)
+    }
+
+    /// A head that is not believed, for want of its quorum perhaps, may still be the log's own, and contradict what it
+    /// signed before: so does whoever stole its key.
+    async fn refuse(&self, note: &[u8], refused: UntrustedHead) -> HeadError {
+        match self.contradiction(note).await {
+            Some(evidence) => self.split_view(evidence),
+            None => refused.into(),
+        }
+    }
+
+    async fn contradiction(&self, note: &[u8]) -> Option<VerifiedEvidence> {
+        let signed = VerifiedCheckpoint::open(note, self.trust.origin(), self.trust.keys()).ok()?;
+        let kept = self.kept().await.ok()??;
+        let kept = kept.verified();
+        let (size, known) = (signed.checkpoint().size(), kept.checkpoint().size());
+        if size == known {
+            return VerifiedEvidence::of_heads(kept, &signed);
+        }
+        let (earlier, later) = if known < size { (kept, &signed) } else { (&signed, kept) };
+        let proof = fetch_consistency(&self.log, known.min(size), known.max(size)).await.ok()?;
+        self.other_beginning(earlier, later, proof).await
+    }
+
+    fn split_view(&self, evidence: VerifiedEvidence) -> HeadError {
+        let asked = format!("{} for log {:?}, over gRPC", self.log.pool().address(), self.log.name());
+        HeadError::SplitView(Box::new(evidence.asking([asked_now(&asked)])))
     }
 
     async fn reload(&self, last: &mut Option<VerifiedHead>) -> Result<(), HeadError> {
@@ -173,7 +233,8 @@ impl Follower {
         let note = blocking(move || store.load(&origin)).await?;
         let unchanged = last.as_ref().map(|head| head.note().as_bytes()) == note.as_deref();
         if !unchanged {
-            let head = note.map(|note| self.trust.verify_head(&note)).transpose();
+            // It was fresh when it was kept.
+            let head = note.map(|note| self.trust.verify_signed(&note)).transpose();
             *last = head.map_err(HeadError::Kept)?;
         }
         Ok(())

@@ -103,18 +103,21 @@ impl HeadStore for FileHeadStore {
             return Ok(false);
         }
         let (path, new) = (self.path(origin), self.file(origin, "new"));
-        write_durably(&new, note).map_err(|error| at(&new, &error))?;
-        // A crash before the rename leaves the old head, one after it the new one.
-        fs::rename(&new, &path).map_err(|error| at(&path, &error))?;
-        File::open(&self.folder)?.sync_all()?;
+        replace_durably(&path, &new, note)?;
         Ok(true)
     }
 }
 
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// Puts `bytes` in the place of what is at `path`, by way of the file `new` beside it: a crash leaves the old or the new.
+pub(crate) fn replace_durably(path: &Path, new: &Path, bytes: &[u8]) -> io::Result<()> {
+    let write = || {
+        let mut file = File::create(new)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| at(new, &error))?;
+    fs::rename(new, path).map_err(|error| at(path, &error))?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {

@@ -32,6 +32,8 @@
 //! [`audit`] checks whole logs. It knows no network, so that a folder of tiles is audited without one; [`WebSite`]
 //! brings it the tiles of a log that is on the web.
 //!
+//! [`monitor`] watches a log over years, across restarts.
+//!
 //! # Connections
 //! `https://` is TLS 1.3 and nothing older. The server's certificate has to be signed by whom the system trusts, or
 //! by the [`Roots`] that are given; a [`ClientIdentity`] or a [`BearerToken`] shows who calls. `http://` goes to the
@@ -58,6 +60,7 @@ mod head;
 mod head_store;
 mod key;
 mod log;
+pub mod monitor;
 mod prove;
 mod range;
 mod retry;
@@ -66,6 +69,7 @@ mod tls;
 mod trust;
 mod watch;
 mod web;
+mod webhook;
 
 pub use admin::{AdminClient, ReportedHead, ReportedLog};
 pub use append::{Acked, Append, AppendError, AppendTarget, Proven, Unproven};
@@ -88,9 +92,10 @@ pub use prove::{ReadError, VerifiedConsistency, VerifiedMulti, VerifiedProof};
 pub use retry::RetryPolicy;
 pub use stream::{Acks, StreamAck, StreamClosed, StreamError, StreamSender, UnknownEntry};
 pub use tls::TlsProblem;
-pub use trust::{ProofRefused, Trust, TrustError, UntrustedHead};
+pub use trust::{ProofRefused, StaleHead, Trust, TrustError, UntrustedHead};
 pub use watch::Watch;
 pub use web::{WebError, WebOptions, WebSite};
+pub use webhook::Webhook;
 
 #[doc(no_inline)]
 pub use tonic::Code;

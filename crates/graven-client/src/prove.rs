@@ -232,7 +232,7 @@ impl LogClient {
         if size.is_empty() {
             return Ok(EMPTY_ROOT);
         }
-        let root = frontier_before(self, size, head).await?.root();
+        let root = frontier_before(self.appender(), size, head.size()).await?.root();
         let proof = fetch_consistency(self.appender(), size, head.size()).await?;
         verify_consistency(size, &root, head.size(), head.root(), &proof)?;
         Ok(root)

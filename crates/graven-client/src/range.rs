@@ -21,31 +21,29 @@ use graven_proto::{
 };
 use tonic::{Request, Streaming};
 
-use crate::{
-    Appender, CallError, LogClient, ReadError, VerifiedHead, call::call_log, follow::fetch_consistency,
-};
+use crate::{Appender, CallError, ReadError, VerifiedHead, call::call_log, follow::fetch_consistency};
 
 /// The frontier of the first `size` entries as the server tells it, not verified. `size` is not 0 and below the
 /// head's.
 pub(crate) async fn frontier_before(
-    log: &LogClient,
+    log: &Appender,
     size: TreeSize,
-    head: &VerifiedHead,
+    head_size: TreeSize,
 ) -> Result<Frontier, ReadError> {
     let Some(index) = size.next_index().filter(|_| !size.is_empty()) else {
         return Ok(Frontier::new());
     };
     let request = v1::GetInclusionProofRequest {
-        log: log.name(),
+        log: log.name().to_owned(),
         target: Some(Target::Index(index.get())),
-        tree_size: head.size().get(),
+        tree_size: head_size.get(),
     };
     let answer = call_log(log.pool(), log.pool().retries(), &request, |mut log, request| async move {
         log.get_inclusion_proof(request).await
     })
     .await?;
     let proof = required("proof", answer.proof)?.to_merkle()?;
-    left_of(index, head.size(), &proof).ok_or(ReadError::WrongAnswer("a proof of another length"))
+    left_of(index, head_size, &proof).ok_or(ReadError::WrongAnswer("a proof of another length"))
 }
 
 /// The frontier of everything left of leaf `index`: the left siblings on its way up, one for each bit of the
@@ -83,8 +81,8 @@ pub(crate) struct RangeReader {
 
 impl RangeReader {
     /// Asks for the entries from `first` to `end`, at most as many as one request may ask for.
-    pub(crate) async fn open(log: &LogClient, first: u64, end: u64) -> Result<Self, ReadError> {
-        let request = v1::GetEntriesRequest { log: log.name(), first, count: end - first };
+    pub(crate) async fn open(log: &Appender, first: u64, end: u64) -> Result<Self, ReadError> {
+        let request = v1::GetEntriesRequest { log: log.name().to_owned(), first, count: end - first };
         let answer = log.pool().log_service().get_entries(Request::new(request)).await;
         let messages = answer.map_err(|status| CallError::new(status, 1))?.into_inner();
         Ok(Self { messages, next: first, end })

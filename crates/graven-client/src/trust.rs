@@ -1,11 +1,14 @@
 //! What a caller pins before it believes a server anything: a log's origin, its keys, perhaps its witnesses.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use graven_merkle::Hash;
 use graven_note::{
-    InvalidOrigin, MissingSignatures, Origin, Policy, PolicyCheckError, PolicyError, ProofError, TlogProof,
-    VerifiedInclusion, VerifierKey, VkeyError, WitnessedCheckpoint,
+    InvalidOrigin, KeyName, MissingSignatures, Origin, Policy, PolicyCheckError, PolicyError, ProofError,
+    TlogProof, VerifiedInclusion, VerifierKey, VkeyError, WitnessedCheckpoint, evidence::Asked,
 };
 use thiserror::Error;
 
@@ -25,6 +28,7 @@ struct Pinned {
     /// Its witnesses and quorum count; its logs were taken into `keys`.
     policy: Policy,
     all_keys: bool,
+    fresh_within: Option<Duration>,
 }
 
 /// Why keys or a policy do not say whom to trust. The caller is at fault.
@@ -48,6 +52,34 @@ pub enum TrustError {
     /// The keys alone make no policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// One witness would be counted as several, because several of its keys are listed.
+    #[error(
+        "the policy counts the witness {0} more than once, by several of its keys: put these into a group of their own, \
+         `any` or `all`, and count that group"
+    )]
+    WitnessTwice(KeyName),
+}
+
+/// A head that is not as fresh as demanded: the log, its witnesses, or whoever stands between withholds newer ones.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("stalled: {}, and {} is the limit", made(.age), humane(.limit))]
+pub struct StaleHead {
+    /// How long ago the signatures that count were made; `None` where too few of them state a time.
+    pub age: Option<Duration>,
+    /// How long ago they may have been made.
+    pub limit: Duration,
+}
+
+fn made(age: &Option<Duration>) -> String {
+    match age {
+        Some(age) => format!("the newest signatures that count were made {} ago", humane(age)),
+        None => "no signature that counts states a time".to_owned(),
+    }
+}
+
+/// Whole seconds, as nobody asks for less of a log.
+fn humane(time: &Duration) -> String {
+    format!("{} s", time.as_secs())
 }
 
 /// Why a tree head is not believed. Whoever sent it is at fault, or the keys are another log's.
@@ -59,6 +91,9 @@ pub enum UntrustedHead {
     /// A key that has to sign did not.
     #[error(transparent)]
     Missing(#[from] MissingSignatures),
+    /// It is not as fresh as demanded.
+    #[error(transparent)]
+    Stale(#[from] StaleHead),
 }
 
 /// Why a proof bundle is not believed.
@@ -70,6 +105,9 @@ pub enum ProofRefused {
     /// A key that has to sign did not.
     #[error(transparent)]
     Missing(#[from] MissingSignatures),
+    /// Its checkpoint is not as fresh as demanded.
+    #[error(transparent)]
+    Stale(#[from] StaleHead),
 }
 
 impl Trust {
@@ -124,6 +162,9 @@ impl Trust {
         if keys.is_empty() {
             return Err(TrustError::NoKeys);
         }
+        if let Some(name) = policy.counted_twice() {
+            return Err(TrustError::WitnessTwice(name.clone()));
+        }
         // A key given twice says nothing new, and notes refuse lists that do.
         let mut seen: Vec<VerifierKey> = Vec::with_capacity(keys.len());
         keys.retain(|key| {
@@ -131,7 +172,7 @@ impl Trust {
             seen.extend(new.then(|| key.clone()));
             new
         });
-        Ok(Self(Arc::new(Pinned { origin, keys, policy, all_keys: false })))
+        Ok(Self(Arc::new(Pinned { origin, keys, policy, all_keys: false, fresh_within: None })))
     }
 
     /// The same, demanding a valid signature by every one of the log's keys.
@@ -140,6 +181,16 @@ impl Trust {
     #[must_use]
     pub fn requiring_all(self) -> Self {
         Self(Arc::new(Pinned { all_keys: true, ..Arc::unwrap_or_clone(self.0) }))
+    }
+
+    /// The same, demanding that a head was signed not longer ago than `limit`: cosigned by enough witnesses to meet the
+    /// quorum, or signed by the log itself where the policy asks for no witness. So a log that is shown as it was
+    /// yesterday is not taken for the log of today. A time that lies as far ahead is not believed either.
+    ///
+    /// Heads that were kept from before were fresh then, and are not held to it.
+    #[must_use]
+    pub fn fresh_within(self, limit: Duration) -> Self {
+        Self(Arc::new(Pinned { fresh_within: Some(limit), ..Arc::unwrap_or_clone(self.0) }))
     }
 
     /// The log.
@@ -159,6 +210,16 @@ impl Trust {
     /// # Errors
     /// It is not this log's, or not signed as it must be.
     pub fn verify_head(&self, note: &[u8]) -> Result<VerifiedHead, UntrustedHead> {
+        let head = self.verify_signed(note)?;
+        self.check_fresh(&head)?;
+        Ok(head)
+    }
+
+    /// Verifies a tree head as [`verify_head`](Self::verify_head) does, however old it is.
+    ///
+    /// # Errors
+    /// It is not this log's, or not signed as it must be.
+    pub fn verify_signed(&self, note: &[u8]) -> Result<VerifiedHead, UntrustedHead> {
         let Pinned { origin, keys, policy, .. } = &*self.0;
         let head = policy.verify_checkpoint_of(note, origin, keys)?;
         self.check_all_signed(&head)?;
@@ -177,7 +238,20 @@ impl Trust {
         let Pinned { origin, keys, policy, .. } = &*self.0;
         let inclusion = bundle.verify_for_log(leaf_hash, origin, keys, policy)?;
         self.check_all_signed(inclusion.checkpoint())?;
+        self.check_fresh(&VerifiedHead::trusted(inclusion.checkpoint().clone()))?;
         Ok(inclusion)
+    }
+
+    /// When `head` was signed by those whose signatures count, in seconds since the Unix epoch; `None` where too few of them
+    /// state a time.
+    #[must_use]
+    pub fn time_of(&self, head: &VerifiedHead) -> Option<u64> {
+        self.0.policy.time_of(head.witnessed())
+    }
+
+    /// Whether `head` is as fresh as this demands.
+    pub(crate) fn check_fresh(&self, head: &VerifiedHead) -> Result<(), StaleHead> {
+        self.0.fresh_within.map_or(Ok(()), |limit| fresh(self.time_of(head), limit))
     }
 
     fn check_all_signed(&self, head: &WitnessedCheckpoint) -> Result<(), MissingSignatures> {
@@ -192,4 +266,22 @@ fn common_origin(keys: &[VerifierKey]) -> Result<Origin, TrustError> {
         return Err(TrustError::SeveralOrigins(first.to_string(), other.to_string()));
     }
     Ok(Origin::new(first.as_str())?)
+}
+
+/// Whether what was signed then is as fresh as that.
+pub(crate) fn fresh(time_seconds: Option<u64>, limit: Duration) -> Result<(), StaleHead> {
+    let now = now_seconds();
+    let is_fresh = time_seconds.is_some_and(|time| now.abs_diff(time) <= limit.as_secs());
+    let age = time_seconds.map(|time| Duration::from_secs(now.saturating_sub(time)));
+    if is_fresh { Ok(()) } else { Err(StaleHead { age, limit }) }
+}
+
+/// The time that signatures are held against.
+pub(crate) fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A record of a question, asked now.
+pub(crate) fn asked_now(text: &str) -> Asked {
+    Asked::new(now_seconds(), text)
 }

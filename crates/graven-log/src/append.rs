@@ -104,6 +104,9 @@ impl Engine {
         if self.is_poisoned() {
             return Err(AppendError::Poisoned);
         }
+        if log.is_awaiting_witnesses() {
+            return Err(AppendError::AwaitingWitnesses);
+        }
         if self.is_disk_full() {
             return Err(AppendError::DiskFull);
         }

@@ -1,8 +1,11 @@
 //! Settings of the engine, each with its unit and its reason.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::meta::LogName;
 use crate::window::WindowLimits;
+use crate::witnessing::Witnessing;
 
 /// Settings of the engine.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub struct Config {
     pub window: WindowLimits,
     /// A log under load exports its `checkpoint` and partial tiles this often; a quiet one at once.
     pub export_interval: Duration,
+    /// The witnesses of logs that have some, by the log's name.
+    pub witnessing: BTreeMap<LogName, Witnessing>,
 }
 
 impl Default for Config {
@@ -40,6 +45,7 @@ impl Default for Config {
             reserve_bytes: 256 << 20,
             window: WindowLimits::default(),
             export_interval: Duration::from_secs(60),
+            witnessing: BTreeMap::new(),
         }
     }
 }

@@ -47,6 +47,15 @@ pub enum Status {
     Stopping,
     /// Storage failed, or something that must hold does not: nothing is acknowledged or signed any more.
     Poisoned(String),
+    /// A witness knows more of a log than this data directory: nothing is acknowledged or signed any more.
+    RolledBack(String),
+}
+
+impl Status {
+    /// Whether nothing is acknowledged or signed any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Poisoned(_) | Self::RolledBack(_))
+    }
 }
 
 /// A server's logs.
@@ -180,7 +189,7 @@ impl Engine {
                 Ok(head) => Ok(head.clone()),
                 Err(_) => Err(AppendError::Stopping),
             },
-            _ = status.wait_for(|status| matches!(status, Status::Poisoned(_))) => Err(AppendError::Poisoned),
+            _ = status.wait_for(Status::is_over) => Err(AppendError::Poisoned),
         }
     }
 
@@ -228,7 +237,7 @@ impl Engine {
     ) -> Result<Lane, CreateError> {
         let name = name.clone();
         let meta = create::create_log(&self.env, &self.paths, name, &self.server, id, kind, visibility)?;
-        Ok(recover::open_log(&self.env, &self.paths, meta, Replayed::default())?)
+        Ok(recover::open_log(&self.env, &self.paths, meta, Replayed::default(), &self.config)?)
     }
 
     /// Freezes a log for good: once this returns, also after a crash, it takes no more entries. What it holds is
@@ -281,6 +290,10 @@ impl Engine {
         if self.is_poisoned() {
             return false;
         }
+        let now_ns = self.env.clock.monotonic_ns();
+        if log.witnesses.as_ref().is_some_and(|witnesses| !witnesses.may_sign(log, now_ns)) {
+            return false;
+        }
         let Some(now_seconds) = self.signing_seconds() else { return false };
         let mut signing = log.signing.lock();
         let (from, to) = (signing.size().get(), log.integrated_size());
@@ -296,7 +309,10 @@ impl Engine {
                 self.metrics.publish_seconds.record(took);
                 let took_us = micros(took);
                 tracing::debug!(log = %log.meta.name, size = to, entries = to - from, took_us, "publish");
-                log.release(head);
+                match &log.witnesses {
+                    Some(witnesses) => witnesses.signed(log, head, now_ns),
+                    None => log.release(head),
+                }
                 true
             }
             Ok(_) => false,
@@ -422,11 +438,15 @@ impl Engine {
 
     /// No more acknowledgements, no more signatures: the process is to end, and to recover from disk.
     pub(crate) fn poison(&self, why: &str) {
+        self.end(Status::Poisoned(why.to_owned()));
+    }
+
+    pub(crate) fn end(&self, status: Status) {
         if self.poisoned.swap(true, Ordering::SeqCst) {
             return;
         }
-        tracing::error!(why, "poisoned: nothing is acknowledged or signed any more");
-        self.status.send_replace(Status::Poisoned(why.to_owned()));
+        tracing::error!(why = ?status, "nothing is acknowledged or signed any more");
+        self.status.send_replace(status);
         self.pool.abandon();
         self.drained.notify_waiters();
         self.doorbells.ring_all();

@@ -268,6 +268,15 @@ pub enum AppendError {
     /// Storage failed: nothing more is acknowledged until a restart.
     #[error("the server's storage failed: whether this entry is in the log is not known until it restarts")]
     Poisoned,
+    /// It is not known yet whether the log is behind.
+    #[error(
+        "the server started and has not heard from enough of the log's witnesses to know that its storage is not behind: \
+         try again once they answer"
+    )]
+    AwaitingWitnesses,
+    /// There is nobody to wait for.
+    #[error("this log has no witness policy: wait for `published` instead")]
+    Unwitnessed,
     /// The server is going down.
     #[error("the server is shutting down: try again elsewhere or later")]
     Stopping,

@@ -42,6 +42,7 @@ mod site;
 mod tail;
 mod tree;
 mod window;
+mod witnessing;
 mod writer;
 
 pub use append::{IdempotencyKey, Patience};
@@ -63,3 +64,4 @@ pub use recover::log_keys;
 pub use restore::{LogCopy, Missing, Restored, restore};
 pub use sequencer::{Draft, Identity, Leaf, Refusal, Sequencer};
 pub use window::{MAX_KEY_BYTES, MAX_SKEW, WindowLimits};
+pub use witnessing::{CosignError, MAX_WITNESSES, Pending, Publish, Witnessing, WitnessingError};

@@ -23,6 +23,7 @@ use crate::meta::LogMeta;
 use crate::signing::Signing;
 use crate::tail::Tail;
 use crate::tree::{FromTiles, Tree};
+use crate::witnessing::LogWitnesses;
 
 /// Longest entry bundle: 256 entries with their lengths.
 pub(crate) const MAX_BUNDLE_BYTES: u64 = TILE_WIDTH as u64 * (MAX_ENTRY_BYTES as u64 + 2);
@@ -65,6 +66,7 @@ pub struct Log {
     /// Sizes and roots of the newest heads of this process, in order.
     pub(crate) recent: RwLock<VecDeque<(TreeSize, Hash)>>,
     pub(crate) signing: Mutex<Signing>,
+    pub(crate) witnesses: Option<LogWitnesses>,
     pub(crate) site: PathBuf,
 }
 
@@ -97,6 +99,9 @@ impl Log {
             return Some(*head.checkpoint.root());
         }
         drop(head);
+        if let Some(root) = self.witnesses.as_ref().and_then(|witnesses| witnesses.pending_root(size)) {
+            return Some(root);
+        }
         let recent = self.recent.read();
         let at = recent.binary_search_by_key(&size, |(size, _)| *size).ok()?;
         recent.get(at).map(|(_, root)| *root)
@@ -201,6 +206,15 @@ impl Log {
     /// Proves that the published tree of `to` begins with that of `from`.
     pub fn consistency(&self, from: TreeSize, to: TreeSize) -> Result<ConsistencyProof, ReadError> {
         self.require_size(to)?;
+        self.prove_consistent(from, to)
+    }
+
+    /// As [`consistency`](Self::consistency), for any tree that was signed.
+    pub(crate) fn prove_consistent(
+        &self,
+        from: TreeSize,
+        to: TreeSize,
+    ) -> Result<ConsistencyProof, ReadError> {
         if from > to {
             return Err(ReadError::Reversed { from: from.get(), to: to.get() });
         }

@@ -8,6 +8,7 @@
 //! DATA/logs/NAME/log                 a log, written once; a folder without it is an interrupted creation
 //! DATA/logs/NAME/keys/TYPE.pem       its signing keys, mode 0600
 //! DATA/logs/NAME/signer              its signer journal: the memory of what was signed
+//! DATA/logs/NAME/witnessed           its witness journal, once it has witnesses: what they cosigned last
 //! DATA/logs/NAME/frozen              present once it accepts no more entries
 //! DATA/logs/NAME/site/               its C2SP tlog-tiles folder: write-once tiles and bundles, checkpoint
 //! DATA/logs/NAME/nodes/LEVEL         derived: full tiles with inner nodes, for fast proofs
@@ -321,6 +322,10 @@ impl Paths {
 
     pub(crate) fn signer(&self, name: &LogName) -> PathBuf {
         self.log(name).join("signer")
+    }
+
+    pub(crate) fn witnessed(&self, name: &LogName) -> PathBuf {
+        self.log(name).join("witnessed")
     }
 
     pub(crate) fn frozen(&self, name: &LogName) -> PathBuf {

@@ -33,6 +33,7 @@ use crate::signing::{self, SignError, Signed, Signing};
 use crate::tail::Tail;
 use crate::tree::Tree;
 use crate::window::Window;
+use crate::witnessing::{self, OpenedWitnesses};
 use crate::writer::{Lane, Writer};
 use crate::{keys, rollback};
 
@@ -101,7 +102,7 @@ pub(crate) fn manifests(env: &Env, paths: &Paths) -> Result<Vec<LogMeta>, OpenEr
 
 /// Opens a data directory and makes it ready to be written.
 pub(crate) fn open(env: &Env, dir: &Path, config: &Config) -> Result<Opened, OpenError> {
-    open_each(env, dir, config, open_log)
+    open_each(env, dir, config, |env, paths, meta, replayed| open_log(env, paths, meta, replayed, config))
 }
 
 /// The same for restoring the log that `target` names: none is served, so any may be behind what was signed.
@@ -269,7 +270,7 @@ impl Grown {
         paths: &Paths,
         meta: LogMeta,
         signing: Signing,
-        head: Head,
+        OpenedWitnesses { witnesses, published: head }: OpenedWitnesses,
     ) -> Result<Lane, OpenError> {
         let Self { objects, tree, tail, frontier, sealed } = self;
         let sequencer =
@@ -285,6 +286,7 @@ impl Grown {
             recent: RwLock::new([(head.size(), *head.checkpoint.root())].into()),
             head: watch::Sender::new(Arc::new(head)),
             signing: Mutex::new(signing),
+            witnesses,
             site: paths.site(&meta.name),
             meta,
         });
@@ -298,6 +300,7 @@ pub(crate) fn open_log(
     paths: &Paths,
     meta: LogMeta,
     replayed: Replayed,
+    config: &Config,
 ) -> Result<Lane, OpenError> {
     let changed = |size: TreeSize| OpenError::Changed { log: meta.name.to_string(), size: size.get() };
     let Records { signers, chain, mut signed, exported } = Records::read(env, paths, &meta, &replayed)?;
@@ -325,10 +328,13 @@ pub(crate) fn open_log(
     }
     let mut signing =
         Signing::resume(env.fs.clone(), paths.signer(&meta.name), chain, signed, signers, signed_frontier);
-    let head = signing.release_last().map_err(|error| match error {
+    let signed = signing.release_last().map_err(|error| match error {
         SignError::Io(error) => OpenError::Io(error),
         other => damage(&meta, other.to_string()),
     })?;
+    let (settings, now_ns) = (config.witnessing.get(&meta.name), env.clock.monotonic_ns());
+    let (fs, path) = (env.fs.clone(), paths.witnessed(&meta.name));
+    let head = witnessing::open(fs, path, &meta, settings, signed, now_ns)?;
     let mut lane = grown.into_lane(env, paths, meta, signing, head)?;
     if let Some(from) = lane.sequencer.replay_from() {
         replay_sequencer(&lane.log, &mut *lane.sequencer, from)?;
@@ -353,8 +359,10 @@ fn open_log_to_restore(
         let here = Checkpoint::new(meta.origin.clone(), grown.frontier.size(), grown.frontier.root());
         target.reaches("its journal", here.size())?;
         target.reaches("its signer journal", signed.checkpoint.size())?;
-        for known in [Some(&here), Some(&signed.checkpoint), exported.as_ref()].into_iter().flatten() {
-            target.reaches("its exported checkpoint", known.size())?;
+        let witnessed = witnessing::last(env.fs.clone(), paths.witnessed(&meta.name), &meta)?;
+        let others = [exported.as_ref(), witnessed.as_ref()];
+        for known in [Some(&here), Some(&signed.checkpoint)].into_iter().chain(others).flatten() {
+            target.reaches("what it published or had witnessed", known.size())?;
             target.begins_with(copy, known)?;
         }
         signed = target.adopt(&mut chain, signed)?;
@@ -363,6 +371,7 @@ fn open_log_to_restore(
     let head = Head { checkpoint: signed.checkpoint.clone(), time_seconds: signed.time_seconds, note };
     let frontier = grown.frontier.clone();
     let signing = Signing::resume(env.fs.clone(), paths.signer(&meta.name), chain, signed, signers, frontier);
+    let head = OpenedWitnesses { witnesses: None, published: head };
     Ok(grown.into_lane(env, paths, meta, signing, head)?)
 }
 

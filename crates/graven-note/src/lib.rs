@@ -21,11 +21,11 @@
 //!
 //! # Two kinds of value
 //!
-//! Well formed: [`SignedNote`], [`Checkpoint`], [`TlogProof`], [`Policy`], [`VerifierKey`]. Parsing accepts
+//! Well formed: [`SignedNote`], [`Checkpoint`], [`TlogProof`], [`Evidence`], [`Policy`], [`VerifierKey`]. Parsing accepts
 //! exactly one text for each of them, the one that printing gives back (a policy's comments and blanks aside).
 //!
 //! Verified: [`VerifiedSignature`], [`VerifiedNote`], [`VerifiedCheckpoint`], [`WitnessedCheckpoint`],
-//! [`VerifiedInclusion`]. Nothing but a check makes one, so a function that takes one needs no check of its own.
+//! [`VerifiedInclusion`], [`VerifiedEvidence`]. Nothing but a check makes one, so a function that takes one needs no check of its own.
 //!
 //! # Where implementations disagree
 //!
@@ -45,14 +45,15 @@
 //! | policy without a final newline | refused |
 //!
 //! The formats are drawn in the modules of the source: `note`, `vkey`, `checkpoint`, [`cosignature`], [`sth`],
-//! [`policy`], `proof`. They follow C2SP signed-note, tlog-checkpoint, tlog-cosignature, static-ct-api,
-//! tlog-policy and tlog-proof. tlog-witness, and keys outside this process, are not here; the latter
+//! [`policy`], `proof`, [`evidence`]. They follow C2SP signed-note, tlog-checkpoint, tlog-cosignature, static-ct-api,
+//! tlog-policy, tlog-proof and tlog-witness ([`witness`]). Keys outside this process are not here: they
 //! implement [`Signer`].
 
 mod base64;
 mod checkpoint;
 pub mod cosignature;
 mod decimal;
+pub mod evidence;
 mod name;
 mod note;
 mod open;
@@ -65,8 +66,10 @@ mod signer;
 pub mod sth;
 mod verified;
 mod vkey;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError, InvalidOrigin, Origin};
+pub use evidence::{Evidence, VerifiedEvidence};
 pub use name::{InvalidKeyName, KeyId, KeyName, SignatureType};
 pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError, SignatureLine, SignedNote};
 pub use open::{MissingSignatures, OpenError, VerifiedNote, open};

@@ -7,7 +7,9 @@
 //! The types here leave that out: a verifier gets it from the caller, who knows what was asked.
 
 use bytes::Bytes;
-use graven_merkle::{ConsistencyProof, Hash, InclusionProof, LeafIndex, MultiProof, ProofTooLong, TreeSize};
+use graven_merkle::{
+    ConsistencyProof, HASH_BYTES, Hash, InclusionProof, LeafIndex, MultiProof, ProofTooLong, TreeSize,
+};
 
 use crate::v1;
 
@@ -93,9 +95,10 @@ pub fn hash_bytes(hash: &Hash) -> Bytes {
 /// Hashes as a repeated field. They share one allocation.
 #[must_use]
 pub fn hashes_bytes(hashes: &[Hash]) -> Vec<Bytes> {
-    let joined: Vec<u8> = hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
+    let mut joined = Vec::with_capacity(hashes.len() * HASH_BYTES);
+    hashes.iter().for_each(|hash| joined.extend_from_slice(hash.as_bytes()));
     let mut joined = Bytes::from(joined);
-    hashes.iter().map(|hash| joined.split_to(hash.as_bytes().len())).collect()
+    hashes.iter().map(|_| joined.split_to(HASH_BYTES)).collect()
 }
 
 impl v1::InclusionProof {

@@ -36,6 +36,7 @@ mod tests {
     use prost_types::FileDescriptorSet;
 
     const LOG_SERVICE: &str = include_str!("../../../proto/graven/v1/log_service.proto");
+    const WITNESS_SERVICE: &str = include_str!("../../../proto/graven/v1/witness_service.proto");
 
     fn methods() -> Vec<String> {
         let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
@@ -47,7 +48,7 @@ mod tests {
     fn the_descriptors_hold_the_services_and_what_they_import() {
         let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
         assert!(set.file.iter().any(|file| file.name() == "google/protobuf/timestamp.proto"));
-        assert_eq!(methods().len(), 14);
+        assert_eq!(methods().len(), 17);
     }
 
     #[test]
@@ -63,7 +64,8 @@ mod tests {
 
     #[test]
     fn the_definitions_state_the_limits_that_the_code_keeps() {
-        let text = LOG_SERVICE.replace("// ", "").replace('\n', " ").replace(',', "");
+        let text = [LOG_SERVICE, WITNESS_SERVICE].concat();
+        let text = text.replace("// ", "").replace('\n', " ").replace(',', "");
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for stated in [
             format!("The entry: 1 to {} bytes", limits::MAX_ENTRY_BYTES),
@@ -77,8 +79,10 @@ mod tests {
                 limits::STREAM_WINDOW_ENTRIES,
                 limits::STREAM_WINDOW_BYTES >> 20
             ),
+            format!("1 to {} signature lines", limits::MAX_COSIGNATURES),
+            format!("together at most {} KiB", limits::MAX_COSIGNATURES_BYTES >> 10),
         ] {
-            assert!(text.contains(&stated), "log_service.proto does not say: {stated}");
+            assert!(text.contains(&stated), "the definitions do not say: {stated}");
         }
     }
 }

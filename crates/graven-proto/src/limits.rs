@@ -1,6 +1,6 @@
 //! The bounds of `graven.v1`: what a server refuses to exceed and a client need not try.
 //!
-//! `log_service.proto` states those of `LogService`; a test compares the two.
+//! The definitions of the services state theirs; a test compares the two.
 
 /// The largest entry. Entry bundles prefix each entry with its length in 16 bits (C2SP tlog-tiles).
 pub const MAX_ENTRY_BYTES: usize = 65_535;
@@ -34,6 +34,12 @@ pub const STREAM_WINDOW_BYTES: usize = 4 << 20;
 
 /// The most logs of one `ListLogs` page: a log's keys and head take about 8 KiB with ML-DSA.
 pub const MAX_PAGE_LOGS: u32 = 100;
+
+/// The most signature lines of one `AddCosignature`: a witness answers one for each of its keys.
+pub const MAX_COSIGNATURES: usize = 16;
+
+/// The most bytes of one `AddCosignature`'s signature lines: [`MAX_COSIGNATURES`] of ML-DSA-44, about 3.3 kB each.
+pub const MAX_COSIGNATURES_BYTES: usize = 64 << 10;
 
 /// The largest message either side accepts, after decompression: gRPC's own default.
 pub const MAX_MESSAGE_BYTES: usize = 4 << 20;

@@ -29,7 +29,8 @@ impl ErrorReason {
             | Self::RangeTooLarge
             | Self::StreamOutOfOrder
             | Self::PageTokenInvalid
-            | Self::LogKindReserved => Code::InvalidArgument,
+            | Self::LogKindReserved
+            | Self::CosignatureInvalid => Code::InvalidArgument,
             Self::LogNotFound | Self::LeafHashNotFound => Code::NotFound,
             Self::IndexBeyondTree | Self::SizeBeyondTree => Code::OutOfRange,
             Self::IdempotencyKeyReused | Self::LogExists => Code::AlreadyExists,
@@ -38,16 +39,19 @@ impl ErrorReason {
             | Self::IdempotencyKeyExpired
             | Self::WitnessPolicyMissing
             | Self::RollbackDetected
-            | Self::ClockSuspect => Code::FailedPrecondition,
+            | Self::ClockSuspect
+            | Self::NotPending => Code::FailedPrecondition,
             Self::Overloaded | Self::DiskFull | Self::TooManyLogs => Code::ResourceExhausted,
-            Self::ShuttingDown | Self::StoragePoisoned | Self::LeafIndexBehind | Self::NotPublishedYet => {
-                Code::Unavailable
-            }
+            Self::ShuttingDown
+            | Self::StoragePoisoned
+            | Self::LeafIndexBehind
+            | Self::NotPublishedYet
+            | Self::WitnessesAwaited => Code::Unavailable,
             Self::WaitTimedOut => Code::DeadlineExceeded,
             Self::StoredDataDamaged => Code::DataLoss,
             Self::LogKindUnsupported => Code::Unimplemented,
             Self::CredentialsMissing | Self::CredentialsInvalid => Code::Unauthenticated,
-            Self::PermissionMissing => Code::PermissionDenied,
+            Self::PermissionMissing | Self::WitnessUnknown => Code::PermissionDenied,
         }
     }
 }

@@ -26,7 +26,7 @@
 //! ```
 //!
 //! # What is not
-//! No file is touched here: certificates ([`Tls`]) and credentials ([`Keyring`]) come in as bytes and can be exchanged
+//! No file is touched here: certificates ([`Tls`], [`WitnessRoots`]) and credentials ([`Keyring`]) come in as bytes and can be exchanged
 //! while calls go on. Metrics are written down by whoever installed a recorder ([`Ops`]).
 //!
 //! # Bounds
@@ -50,6 +50,7 @@ mod refusal;
 mod rpc;
 mod serve;
 mod site;
+mod witness;
 
 pub use access::{
     Access, Ask, Caller, Credentials, CredentialsError, Denied, Grant, GrantError, Keyring, MAX_TOKEN_BYTES,
@@ -60,3 +61,4 @@ pub use lookup::{LeafLookup, LookupError, Sought};
 pub use ops::Ops;
 pub use options::{MAX_STREAMS, OnCall, PUBLISH_WAIT_MAX, ServerOptions};
 pub use serve::{ServeError, Server};
+pub use witness::{WitnessRoots, WitnessRootsError};

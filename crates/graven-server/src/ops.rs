@@ -62,6 +62,7 @@ fn observe(core: &Core) {
         ("running", status == EngineStatus::Running),
         ("stopping", status == EngineStatus::Stopping),
         ("poisoned", matches!(status, EngineStatus::Poisoned(_))),
+        ("rolled-back", matches!(status, EngineStatus::RolledBack(_))),
     ] {
         gauge!("graven_engine_status", "status" => label).set(flag(is_so));
     }
@@ -88,9 +89,27 @@ fn observe_log(core: &Core, log: &Log, now: f64) {
     gauge!("graven_log_unsealed_bytes", "log" => name.clone()).set(float(log.unsealed_bytes()));
     gauge!("graven_log_head_age_seconds", "log" => name.clone()).set(age);
     gauge!("graven_log_frozen", "log" => name.clone()).set(flag(log.is_frozen()));
+    observe_witnesses(core, log, &name);
     if let Some(covered) = core.lookup.as_ref().and_then(|lookup| lookup.covered(&name)) {
         let lag = published.saturating_sub(covered.get());
         gauge!("graven_follower_lag_entries", "log" => name, "follower" => "leaf-index").set(float(lag));
+    }
+}
+
+/// Names of witnesses are those of the operator's policy.
+fn observe_witnesses(core: &Core, log: &Log, name: &str) {
+    // 0 where there are no witnesses, so that an alert can be written for all logs.
+    let unwitnessed = core.engine.unwitnessed_for(log).unwrap_or_default();
+    gauge!("graven_log_unwitnessed_seconds", "log" => name.to_owned()).set(unwitnessed.as_secs_f64());
+    let (Some(policy), Some(pending)) = (log.witness_policy(), log.watch_pending()) else { return };
+    let pending = pending.borrow().clone();
+    let witnessed = log.witnessed_head().map_or(0, |head| head.size().get());
+    gauge!("graven_log_pending_size", "log" => name.to_owned()).set(float(pending.head.size().get()));
+    gauge!("graven_log_witnessed_size", "log" => name.to_owned()).set(float(witnessed));
+    gauge!("graven_log_awaiting_witnesses", "log" => name.to_owned()).set(flag(log.is_awaiting_witnesses()));
+    for witness in policy.witnesses() {
+        let labels = [("log", name.to_owned()), ("witness", witness.name.to_string())];
+        gauge!("graven_witness_cosigned", &labels).set(flag(pending.cosigned.contains(&witness.name)));
     }
 }
 

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::access::{Access, Open};
 use crate::lookup::LeafLookup;
+use crate::witness::WitnessRoots;
 
 /// Calls that one connection may have under way. Each costs a task and its buffers, a message of 4 MiB among them.
 pub const MAX_STREAMS: u32 = 256;
@@ -30,6 +31,8 @@ pub struct ServerOptions {
     pub on_call: Option<OnCall>,
     /// Encrypts what goes over the wire. Without it, serve on the loopback interface only.
     pub tls: Option<Tls>,
+    /// Whom to believe that witnesses on `https://` are the ones they are addressed as. Without it those are not pushed to.
+    pub witness_roots: Option<WitnessRoots>,
     /// Origins whose pages may call over gRPC-Web, such as `https://explorer.example.com`. Pages of this server's own
     /// origin always may.
     pub web_origins: Vec<HeaderValue>,
@@ -65,6 +68,7 @@ impl Default for ServerOptions {
             lookup: None,
             on_call: None,
             tls: None,
+            witness_roots: None,
             web_origins: Vec::new(),
             idempotency_window: WindowLimits::default().max_age,
             max_connections: limits.max_connections,

@@ -27,6 +27,11 @@ pub(crate) fn shutting_down() -> Refusal {
         .with_retry_after(RESTART)
 }
 
+/// A log without witnesses.
+pub(crate) fn no_policy() -> Refusal {
+    Refusal::new(Reason::WitnessPolicyMissing, AppendError::Unwitnessed.to_string())
+}
+
 /// As many ranges are being sent as there is memory for.
 pub(crate) fn too_many_ranges() -> Refusal {
     Refusal::new(Reason::Overloaded, "too many ranges are being read: try again in a moment")
@@ -56,6 +61,8 @@ pub(crate) fn append(error: &AppendError, window: Duration) -> Refusal {
         AppendError::DiskFull => of(Reason::DiskFull),
         AppendError::Clock(_) => of(Reason::ClockSuspect),
         AppendError::Poisoned => of(Reason::StoragePoisoned).with_retry_after(RESTART),
+        AppendError::AwaitingWitnesses => of(Reason::WitnessesAwaited).with_retry_after(RESTART),
+        AppendError::Unwitnessed => no_policy().with_field("wait"),
         AppendError::Stopping => shutting_down(),
     }
 }

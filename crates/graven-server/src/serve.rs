@@ -10,6 +10,7 @@ use graven_net::Port;
 use graven_proto::limits::MAX_MESSAGE_BYTES;
 use graven_proto::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE};
 use graven_proto::v1::log_service_server::{LogServiceServer, SERVICE_NAME as LOG_SERVICE};
+use graven_proto::v1::witness_service_server::{SERVICE_NAME as WITNESS_SERVICE, WitnessServiceServer};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, Method, Request};
 use tokio::net::TcpListener;
@@ -30,6 +31,7 @@ use crate::ops::{self, Ops};
 use crate::options::ServerOptions;
 use crate::rpc::RpcLayer;
 use crate::site::{self, Compressible};
+use crate::witness::{self, WitnessApi};
 
 /// The server over an engine.
 pub struct Server {
@@ -92,7 +94,8 @@ impl Server {
             let port = Port { listener, tls, router: ops::router(core.clone(), render), limits };
             port.serve(drained(draining.clone()), options.drain_timeout).await;
         };
-        tokio::join!(main, ops, until_drain(&engine, shutdown, &health, drain));
+        let pushing = witness::push_until(&engine, options.witness_roots.clone(), draining.clone());
+        tokio::join!(main, ops, pushing, until_drain(&engine, shutdown, &health, drain));
         Ok(())
     }
 }
@@ -136,6 +139,9 @@ where
     let admin = AdminServiceServer::new(AdminApi::new(core.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .accept_compressed(CompressionEncoding::Gzip);
+    let witness = WitnessServiceServer::new(WitnessApi::new(core.clone()))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip);
     let descriptors = [graven_proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
     let rpc = RpcLayer {
         access: options.access.clone(),
@@ -152,6 +158,7 @@ where
     services
         .add_service(log)
         .add_service(admin)
+        .add_service(witness)
         .add_service(health)
         .add_service(reflection(&descriptors).build_v1()?)
         .add_service(reflection(&descriptors).build_v1alpha()?);
@@ -191,7 +198,7 @@ fn is_loopback(listener: &TcpListener) -> bool {
 
 async fn report(health: &HealthReporter, status: ServingStatus) {
     // The empty name stands for the server as a whole (gRPC health checking protocol).
-    for service in ["", LOG_SERVICE, ADMIN_SERVICE] {
+    for service in ["", LOG_SERVICE, ADMIN_SERVICE, WITNESS_SERVICE] {
         health.set_service_status(service, status).await;
     }
 }

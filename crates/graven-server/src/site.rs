@@ -89,6 +89,7 @@ pub(crate) fn ready(core: &Core) -> Response<Body> {
         EngineStatus::Running => return text(StatusCode::OK, "ok\n"),
         EngineStatus::Stopping => "shutting down\n",
         EngineStatus::Poisoned(_) => "storage failed: the server is about to exit\n",
+        EngineStatus::RolledBack(_) => "a witness knows more of a log: the server is about to exit\n",
     };
     text(StatusCode::SERVICE_UNAVAILABLE, why_not)
 }

@@ -76,7 +76,7 @@ pub(crate) struct AppendArgs {
     file: PathBuf,
 
     #[command(flatten)]
-    log: TrustedLog,
+    pub(crate) log: TrustedLog,
 }
 
 /// What to wait for.

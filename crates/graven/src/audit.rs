@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     credentials::Credentials,
-    exit::{Failure, Outcome},
+    exit::{self, Failure, Outcome},
     output,
     remote::TrustedLog,
 };
@@ -49,7 +49,7 @@ pub(crate) struct AuditArgs {
     json: bool,
 
     #[command(flatten)]
-    log: TrustedLog,
+    pub(crate) log: TrustedLog,
 }
 
 pub(crate) async fn run(args: AuditArgs) -> Outcome {
@@ -109,7 +109,7 @@ fn failed(as_json: bool, finding: &Finding) -> Failure {
         json!({ "ok": false, "first_bad_index": finding.first_index(), "finding": finding.to_string() });
     match as_json.then(|| output::line(object)) {
         Some(Err(failure)) => failure,
-        _ => Failure::check_failed(format_args!("the audit failed: {finding}")),
+        _ => Failure::new(exit::exit_of(finding.fault()), format_args!("the audit failed: {finding}")),
     }
 }
 

@@ -1,12 +1,15 @@
 //! The command line as a whole; each command's own arguments stand beside its code.
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
 use crate::{
     append::AppendArgs, audit::AuditArgs, config::ConfigArgs, consistency::ConsistencyArgs, demo::DemoArgs,
-    exit, fsck::FsckArgs, get::GetArgs, head::HeadArgs, health::HealthArgs, init::InitArgs, keys::KeysArgs,
-    logs::LogArgs, mirror::MirrorArgs, prove::ProveArgs, recover::RecoverArgs, serve::ServeArgs,
-    token::TokenArgs, verify::VerifyArgs, watch::WatchArgs,
+    evidence::EvidenceArgs, exit, fsck::FsckArgs, get::GetArgs, head::HeadArgs, health::HealthArgs,
+    init::InitArgs, keys::KeysArgs, logs::LogArgs, mirror::MirrorArgs, monitor::MonitorArgs,
+    prove::ProveArgs, recover::RecoverArgs, serve::ServeArgs, token::TokenArgs, verify::VerifyArgs,
+    watch::WatchArgs, witness::WitnessArgs,
 };
 
 const ABOUT: &str = "\
@@ -62,6 +65,26 @@ pub(crate) enum Command {
     Config(ConfigArgs),
     Health(HealthArgs),
     Log(LogArgs),
+    Witness(WitnessArgs),
+    Evidence(EvidenceArgs),
+    Monitor(MonitorArgs),
+}
+
+impl Command {
+    /// Where evidence goes that is met on the way; `None` where a command meets none, or sees to it by itself.
+    pub(crate) fn evidence_folder(&self) -> Option<PathBuf> {
+        let log = match self {
+            Self::Append(args) => &args.log,
+            Self::Head(args) => &args.log,
+            Self::Get(args) => &args.log,
+            Self::Prove(args) => &args.log,
+            Self::Consistency(args) => &args.log,
+            Self::Watch(args) => &args.log,
+            Self::Audit(args) => &args.log,
+            _ => return None,
+        };
+        Some(log.evidence_folder())
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use graven_log::Publish;
 use std::time::Duration;
 
 use crate::{
@@ -63,6 +64,14 @@ pub(crate) fn run(args: ConfigArgs) -> Outcome {
     output::line(format_args!("access       {} credentials", credentials.len()))?;
     if !expiring.is_empty() {
         output::line(format_args!("             expired, or soon: {}", expiring.join(", ")))?;
+    }
+    for (log, witnessing) in &prepared.config.witnessing {
+        let count = witnessing.policy().witnesses().count();
+        let publish = match witnessing.publish {
+            Publish::Signed => "as soon as they are signed",
+            Publish::Witnessed => "with their quorum",
+        };
+        output::line(format_args!("witnessing   {log}: {count} witnesses, heads are published {publish}"))?;
     }
     if let Some(traces) = &prepared.traces {
         output::line(format_args!(

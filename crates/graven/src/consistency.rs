@@ -30,7 +30,7 @@ pub(crate) struct ConsistencyArgs {
     json: bool,
 
     #[command(flatten)]
-    log: TrustedLog,
+    pub(crate) log: TrustedLog,
 }
 
 pub(crate) async fn run(args: ConsistencyArgs) -> Outcome {

@@ -8,6 +8,7 @@ use graven_client::{
     audit::{RemoteAuditError, SiteError},
 };
 use graven_log::{InitError, OpenError, RestoreError};
+use graven_note::VerifiedEvidence;
 use graven_store::{chain::ChainError, journal::OpenError as JournalError};
 
 /// The exit codes, as the manual shows them.
@@ -18,6 +19,7 @@ Exit codes:
    2  usage or trouble: a bad argument, no server there, a refusal, a file that cannot be read
    3  stalled: what was waited for did not come in time
    4  rollback refused: a log or a data directory is older than what was signed before
+   5  split view: a log signed two trees that cannot both be, and the evidence was kept
   74  storage poisoned: a write or sync failed; the server recovers when started again";
 
 /// What an exit code says.
@@ -31,6 +33,8 @@ pub(crate) enum Exit {
     Stalled = 3,
     /// Something went back behind what was signed.
     Rollback = 4,
+    /// A log signed two trees that cannot both be.
+    SplitView = 5,
     /// Storage failed under the server.
     Poisoned = 74,
 }
@@ -42,6 +46,8 @@ pub(crate) struct Failure {
     message: String,
     /// What to do about it, in terms of the command line.
     advice: Option<&'static str>,
+    /// What proves it, where the log signed two trees that cannot both be.
+    evidence: Option<Box<VerifiedEvidence>>,
 }
 
 /// How every command ends.
@@ -49,7 +55,7 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string(), advice: None }
+        Self { exit, message: message.to_string(), advice: None, evidence: None }
     }
 
     /// The caller erred, or something cannot be done.
@@ -72,6 +78,16 @@ impl Failure {
         Self { advice: advice_on_call(call), ..Self::new(exit_of_call(call), message) }
     }
 
+    /// The same failure, with what proves it.
+    fn proven_by(self, evidence: Option<&VerifiedEvidence>) -> Self {
+        Self { evidence: evidence.cloned().map(Box::new), ..self }
+    }
+
+    /// What proves it, where the log signed two trees that cannot both be.
+    pub(crate) fn evidence(&self) -> Option<&VerifiedEvidence> {
+        self.evidence.as_deref()
+    }
+
     /// The same failure in other words.
     pub(crate) fn saying(self, message: String) -> Self {
         Self { message, ..self }
@@ -92,11 +108,13 @@ impl fmt::Display for Failure {
     }
 }
 
-fn exit_of(fault: Fault) -> Exit {
+pub(crate) fn exit_of(fault: Fault) -> Exit {
     match fault {
         Fault::Trouble => Exit::Trouble,
         Fault::CheckFailed => Exit::CheckFailed,
         Fault::Rollback => Exit::Rollback,
+        Fault::SplitView => Exit::SplitView,
+        Fault::Stalled => Exit::Stalled,
     }
 }
 
@@ -147,7 +165,7 @@ impl From<HeadError> for Failure {
     fn from(error: HeadError) -> Self {
         match error {
             HeadError::Call(call) => call.into(),
-            other => Self::new(exit_of(other.fault()), other),
+            other => Self::new(exit_of(other.fault()), &other).proven_by(other.evidence()),
         }
     }
 }
@@ -166,7 +184,7 @@ impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
         match error.call() {
             Some(call) => Self::of_call(call, &error),
-            None => Self::new(exit_of(error.fault()), error),
+            None => Self::new(exit_of(error.fault()), &error).proven_by(error.evidence()),
         }
     }
 }
@@ -175,7 +193,7 @@ impl From<StreamError> for Failure {
     fn from(error: StreamError) -> Self {
         match error.problem.call() {
             Some(call) => Self::of_call(call, &error),
-            None => Self::new(exit_of(error.fault()), error),
+            None => Self::new(exit_of(error.fault()), &error).proven_by(error.evidence()),
         }
     }
 }
@@ -245,7 +263,9 @@ mod tests {
 
     #[test]
     fn every_code_is_in_the_table() {
-        for exit in [Exit::CheckFailed, Exit::Trouble, Exit::Stalled, Exit::Rollback, Exit::Poisoned] {
+        for exit in
+            [Exit::CheckFailed, Exit::Trouble, Exit::Stalled, Exit::Rollback, Exit::SplitView, Exit::Poisoned]
+        {
             let code = Failure::new(exit, "").code();
             assert!(TABLE.lines().any(|line| line.trim_start().starts_with(&format!("{code}  "))), "{code}");
         }

@@ -26,7 +26,7 @@ pub(crate) struct GetArgs {
     json: bool,
 
     #[command(flatten)]
-    log: TrustedLog,
+    pub(crate) log: TrustedLog,
 }
 
 pub(crate) async fn run(args: GetArgs) -> Outcome {

@@ -34,7 +34,7 @@ pub(crate) struct HeadArgs {
     json: bool,
 
     #[command(flatten)]
-    log: TrustedLog,
+    pub(crate) log: TrustedLog,
 }
 
 pub(crate) async fn run(args: HeadArgs) -> Outcome {
@@ -49,8 +49,11 @@ pub(crate) async fn run(args: HeadArgs) -> Outcome {
 
 /// A head in a line.
 pub(crate) fn describe(head: &VerifiedHead) -> String {
+    let names: Vec<_> = head.witnesses().iter().map(|witness| witness.name.to_string()).collect();
+    let witnesses =
+        if names.is_empty() { String::new() } else { format!(", cosigned by {}", names.join(", ")) };
     format!(
-        "{} has {}, root {}, signed {}",
+        "{} has {}, root {}, signed {}{witnesses}",
         head.origin(),
         output::entries(head.size().get()),
         head.root(),

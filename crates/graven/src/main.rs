@@ -7,6 +7,7 @@ mod config;
 mod consistency;
 mod credentials;
 mod demo;
+mod evidence;
 mod exit;
 mod fsck;
 mod get;
@@ -19,6 +20,7 @@ mod lines;
 mod logs;
 mod lookup;
 mod mirror;
+mod monitor;
 mod output;
 mod prove;
 mod recover;
@@ -30,6 +32,7 @@ mod token;
 mod trust;
 mod verify;
 mod watch;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -52,7 +55,11 @@ fn main() -> ExitCode {
 fn start(command: Command) -> Outcome {
     let runtime = Runtime::new()
         .map_err(|error| Failure::trouble(format_args!("no threads can be started: {error}")))?;
+    let evidence_folder = command.evidence_folder();
     let outcome = runtime.block_on(run(command));
+    if let (Err(failure), Some(folder)) = (&outcome, evidence_folder) {
+        evidence::keep_of(failure, &folder);
+    }
     // A thread may still wait for standard input: nobody needs what it reads.
     runtime.shutdown_background();
     outcome
@@ -76,8 +83,11 @@ async fn run(command: Command) -> Outcome {
         Command::Recover(args) => recover::run(args).await,
         Command::Keys(args) => keys::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Witness(args) => witness::run(args).await,
         Command::Config(args) => config::run(args),
         Command::Health(args) => health::run(args).await,
         Command::Log(args) => logs::run(args).await,
+        Command::Evidence(args) => evidence::run(&args),
+        Command::Monitor(args) => monitor::run(args).await,
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct ProveArgs {
     json: bool,
 
     #[command(flatten)]
-    log: TrustedLog,
+    pub(crate) log: TrustedLog,
 }
 
 pub(crate) async fn run(args: ProveArgs) -> Outcome {

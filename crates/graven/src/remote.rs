@@ -52,6 +52,11 @@ pub(crate) struct TrustedLog {
     /// [default: it is forgotten]
     #[arg(long, value_name = "FOLDER", help_heading = "Trust")]
     state: Option<PathBuf>,
+
+    /// Folder for evidence, should the log turn out to have signed two trees that cannot both be
+    /// [default: that of --state, else where the command runs]
+    #[arg(long, value_name = "FOLDER", help_heading = "Trust")]
+    evidence: Option<PathBuf>,
 }
 
 impl ServerArgs {
@@ -97,6 +102,11 @@ impl TrustedLog {
     pub(crate) async fn open_pinned(&self) -> Outcome<LogClient> {
         self.trust.demanded()?;
         self.open().await
+    }
+
+    /// Where evidence goes.
+    pub(crate) fn evidence_folder(&self) -> PathBuf {
+        self.evidence.clone().or_else(|| self.state.clone()).unwrap_or_else(|| PathBuf::from("."))
     }
 
     fn name(&self) -> &str {

@@ -43,16 +43,23 @@
 //! max_unsealed_mib = 128           # bytes that are durable and not yet in tiles
 //! idempotency_window_s = 600       # how long idempotency keys are remembered
 //! idempotency_max_keys = 524288    # and how many of them at most
+//!
+//! [witnessing.audit]               # by the log's name; a log without a table has no witnesses
+//! policy = "audit.witness-policy"  # C2SP tlog-policy: its witnesses, with the URLs to push to, and its quorum
+//! publish = "signed"               # or "witnessed": readers see a head once it has its quorum, and not before
+//! timeout_ms = 5000                # how long one head is offered before a newer one takes its place
 //! ```
 
 use std::{
-    fs,
+    collections::BTreeMap,
+    fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use graven_log::Config;
+use graven_log::{Config, LogName, Publish, Witnessing};
+use graven_note::Policy;
 use graven_server::ServerOptions;
 use http::{HeaderValue, Uri};
 use serde::Deserialize;
@@ -88,6 +95,7 @@ pub(crate) struct Settings {
     limits: LimitSettings,
     web: WebSettings,
     engine: EngineSettings,
+    witnessing: BTreeMap<String, WitnessSettings>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -166,6 +174,58 @@ struct EngineSettings {
     idempotency_max_keys: Option<u64>,
 }
 
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct WitnessSettings {
+    policy: PathBuf,
+    #[serde(default)]
+    publish: PublishSetting,
+    #[serde(default = "default_timeout_ms")]
+    timeout_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum PublishSetting {
+    #[default]
+    Signed,
+    Witnessed,
+}
+
+fn default_timeout_ms() -> u64 {
+    5_000
+}
+
+impl WitnessSettings {
+    fn read(&self, log: &str) -> Outcome<Witnessing> {
+        let wrong = |what: &dyn fmt::Display| {
+            Failure::trouble(format_args!("witnessing.{log}: {}: {what}", self.policy.display()))
+        };
+        if !(1..=MAX_LIMIT_S * 1000).contains(&self.timeout_ms) {
+            let most = MAX_LIMIT_S * 1000;
+            return Err(Failure::trouble(format_args!("witnessing.{log}.timeout_ms is not 1 to {most}")));
+        }
+        let bytes = fs::read(&self.policy).map_err(|error| Failure::file(&self.policy, &error))?;
+        let policy = Policy::parse(&bytes).map_err(|error| wrong(&error))?;
+        for witness in policy.witnesses() {
+            let Some(url) = &witness.url else { continue };
+            let at: Option<Uri> = url.to_string().parse().ok();
+            let is_web = at.is_some_and(|at| {
+                matches!(at.scheme_str(), Some("http" | "https")) && at.authority().is_some()
+            });
+            if !is_web {
+                return Err(wrong(&format_args!("{url} is no URL of http or https to push to")));
+            }
+        }
+        let publish = match self.publish {
+            PublishSetting::Signed => Publish::Signed,
+            PublishSetting::Witnessed => Publish::Witnessed,
+        };
+        let round = Duration::from_millis(self.timeout_ms);
+        Witnessing::new(policy, publish, round).map_err(|error| wrong(&error))
+    }
+}
+
 impl Settings {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Outcome<Self> {
@@ -181,6 +241,9 @@ impl Settings {
         }
         if let Some(access) = &mut settings.access {
             access.credentials = folder.join(&access.credentials);
+        }
+        for witnessing in settings.witnessing.values_mut() {
+            witnessing.policy = folder.join(&witnessing.policy);
         }
         Ok(settings)
     }
@@ -222,6 +285,16 @@ impl Settings {
                 .min(Duration::from_secs(MAX_LIMIT_S)),
             ..default
         })
+    }
+
+    /// The witnesses of logs, out of the policy files.
+    pub(crate) fn witnessing(&self) -> Outcome<BTreeMap<LogName, Witnessing>> {
+        let read = |(log, settings): (&String, &WitnessSettings)| {
+            let name = LogName::new(log)
+                .map_err(|error| Failure::trouble(format_args!("witnessing.{log}: {error}")))?;
+            Ok((name, settings.read(log)?))
+        };
+        self.witnessing.iter().map(read).collect()
     }
 
     /// Where traces go.
@@ -329,6 +402,11 @@ mod tests {
         assert_eq!(format!("{:?}", settings.engine().unwrap()), format!("{:?}", default.engine().unwrap()));
         assert_eq!(format!("{:?}", settings.server().unwrap()), format!("{:?}", default.server().unwrap()));
         assert_eq!(format!("{:?}", settings.engine().unwrap()), format!("{:?}", Config::default()));
+        let witnessing = &settings.witnessing["audit"];
+        assert_eq!(
+            (witnessing.publish, witnessing.timeout_ms),
+            (PublishSetting::default(), default_timeout_ms())
+        );
         let traces = settings.traces.as_ref().unwrap();
         assert!((traces.sample_ratio - default_sample_ratio()).abs() < f64::EPSILON);
     }
@@ -344,9 +422,32 @@ mod tests {
                 .trim_start_matches("toml"),
         )
         .unwrap();
-        for (table, keys) in [("limits", 7), ("engine", 10), ("tls", 4), ("web", 1), ("traces", 2)] {
+        for (table, keys) in
+            [("limits", 7), ("engine", 10), ("tls", 4), ("web", 1), ("traces", 2), ("witnessing", 1)]
+        {
             assert_eq!(documented[table].as_table().unwrap().len(), keys, "{table}");
         }
+    }
+
+    #[test]
+    fn witnesses_are_read_from_their_policy() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("graven.toml");
+        let key = "w+7e4b3f0c+BAFyqGk8";
+        let read = |settings: &str, policy: &str| {
+            fs::write(folder.path().join("p"), policy).unwrap();
+            fs::write(&file, settings).unwrap();
+            Settings::read(&file)?.witnessing()
+        };
+        let refused = |settings: &str, policy: &str| read(settings, policy).unwrap_err().to_string();
+        let table = "[witnessing.audit]\npolicy = \"p\"\n";
+        assert!(read("", "").unwrap().is_empty());
+        assert!(refused(table, "quorum none\n").contains("without any witness"));
+        assert!(refused(table, &format!("witness w {key}\n")).contains("line 1"));
+        assert!(refused(&table.replace("audit", "Audit"), "quorum none\n").contains("Audit"));
+        assert!(refused(&format!("{table}timeout_ms = 0\n"), "quorum none\n").contains("timeout_ms"));
+        assert!(refused(&format!("{table}publish = \"never\"\n"), "quorum none\n").contains("never"));
+        assert!(refused(&table.replace("\"p\"", "\"q\""), "").contains("/q: "));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::Args;
@@ -35,6 +36,11 @@ pub(crate) struct TrustArgs {
     /// so as not to depend on a single algorithm: give one of each type
     #[arg(long, help_heading = "Trust")]
     pub(crate) all_keys: bool,
+
+    /// Demand that the head was signed not longer ago than this (30s, 10m, 1h): by enough witnesses for the quorum, or
+    /// by the log's own ML-DSA-44 key where the policy asks for no witness. Else the exit code is 3
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Trust")]
+    pub(crate) fresh_within: Option<Duration>,
 }
 
 /// What was pinned, read but not yet narrowed to one log.
@@ -100,7 +106,8 @@ impl TrustArgs {
     }
 
     fn demanding(&self, trust: Trust) -> Trust {
-        if self.all_keys { trust.requiring_all() } else { trust }
+        let trust = if self.all_keys { trust.requiring_all() } else { trust };
+        self.fresh_within.map_or(trust.clone(), |limit| trust.fresh_within(limit))
     }
 }
 
@@ -138,7 +145,7 @@ pub(crate) fn log_name(origin: &str) -> &str {
     origin.rsplit_once('/').map_or(origin, |(_, name)| name)
 }
 
-fn read_policy(path: &Path) -> Outcome<Policy> {
+pub(crate) fn read_policy(path: &Path) -> Outcome<Policy> {
     let bytes = fs::read(path).map_err(|error| Failure::file(path, &error))?;
     Policy::parse(&bytes).map_err(|error| Failure::trouble(format_args!("{}: {error}", path.display())))
 }

@@ -12,14 +12,14 @@ use graven_note::{MAX_TLOG_PROOF_BYTES, Origin, TlogProof, VerifiedInclusion};
 use serde_json::json;
 
 use crate::{
-    exit::{Failure, Outcome},
+    exit::{self, Failure, Outcome},
     output,
     trust::{Pinned, TrustArgs},
 };
 
 const EXAMPLES: &str = "\
 Needs no server and no network: the entry, the bundle and the log's keys are all it takes. Ends with exit code 1 \
-where the entry, the proof or a signature is not genuine.
+where the entry, the proof or a signature is not genuine, and with 3 where the head is older than --fresh-within.
 
 Examples:
   graven verify --policy audit.policy --entry login login.tlog-proof
@@ -58,11 +58,9 @@ fn verify(args: &VerifyArgs) -> Outcome<VerifiedInclusion> {
     let bundle = read_bundle(&args.bundle)?;
     let trust = trust_for(&args.trust, pinned, &bundle)?;
     trust.verify_proof(&bundle, leaf_hash(&entry)).map_err(|error| {
-        Failure::check_failed(format_args!(
-            "{} does not prove {}: {error}",
-            args.bundle.display(),
-            args.entry.display()
-        ))
+        let (bundle, entry) = (args.bundle.display(), args.entry.display());
+        let message = format_args!("{bundle} does not prove {entry}: {error}");
+        Failure::new(exit::exit_of(error.fault()), message)
     })
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct WatchArgs {
     json: bool,
 
     #[command(flatten)]
-    log: TrustedLog,
+    pub(crate) log: TrustedLog,
 }
 
 pub(crate) async fn run(args: WatchArgs) -> Outcome {

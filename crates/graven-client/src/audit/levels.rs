@@ -64,9 +64,9 @@ impl<'a> Levels<'a> {
 }
 
 /// The stored tiles as a tree, for a root that owes nothing to the entries.
-pub(super) struct StoredTree<'a> {
-    pub(super) source: &'a dyn TileSource,
-    pub(super) size: TreeSize,
+pub(crate) struct StoredTree<'a> {
+    pub(crate) source: &'a dyn TileSource,
+    pub(crate) size: TreeSize,
 }
 
 impl HashReader for StoredTree<'_> {

@@ -61,7 +61,7 @@ impl LogClient {
         end: u64,
     ) -> Result<Vec<Hash>, RemoteAuditError> {
         let mut hashes = Vec::new();
-        let mut reader = RangeReader::open(self, first, end).await?;
+        let mut reader = RangeReader::open(self.appender(), first, end).await?;
         let mut indices = (first..).filter_map(LeafIndex::new);
         while let Some(run) = reader.next().await? {
             for ((entry, hash), index) in run.into_iter().zip(&mut indices) {

@@ -280,7 +280,7 @@ fn is_vouched_for(
 }
 
 /// A bundle, or the full one that has replaced it.
-pub(super) fn fetch_bundle(
+pub(crate) fn fetch_bundle(
     source: &dyn TileSource,
     path: BundlePath,
 ) -> Result<(Vec<u8>, BundlePath), SiteError> {

@@ -74,7 +74,7 @@ fn is_passing(status: StatusCode) -> bool {
 
 impl WebError {
     /// How long to wait after `failures` failures, this one the last; `None` where another attempt would not help.
-    pub(super) fn delay(&self, retries: &RetryPolicy, failures: u32) -> Option<Duration> {
+    pub(crate) fn delay(&self, retries: &RetryPolicy, failures: u32) -> Option<Duration> {
         let own = retries.own_delay(failures);
         let delay = match self {
             Self::Status { status, retry_after } if is_passing(*status) => {
@@ -87,7 +87,7 @@ impl WebError {
         (failures < retries.attempts && delay <= retries.longest_delay).then_some(delay)
     }
 
-    pub(super) fn after(self, attempts: u32) -> Self {
+    pub(crate) fn after(self, attempts: u32) -> Self {
         if attempts > 1 { Self::Repeated { attempts, last: Box::new(self) } } else { self }
     }
 }

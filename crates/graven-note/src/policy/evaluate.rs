@@ -1,9 +1,12 @@
 //! Applying a policy to checkpoints.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 use super::{Node, Policy, PolicyWord};
 use crate::checkpoint::{Checkpoint, Origin};
+use crate::name::KeyName;
 use crate::note::SignedNote;
 use crate::open::VerifiedNote;
 use crate::verified::{VerifiedCheckpoint, VerifyCheckpointError};
@@ -72,6 +75,52 @@ impl Policy {
         self.quorum.is_none_or(|quorum| met[quorum])
     }
 
+    /// How fresh a checkpoint is, in seconds since the Unix epoch: the latest time such that cosignatures no older than
+    /// it meet the quorum, or the log's own time where the policy asks for no witness. `None` where too few state one.
+    ///
+    /// So one witness whose clock runs ahead, or that cosigns for a log that stands still, does not make a checkpoint
+    /// look fresh to a policy that asks for two.
+    pub fn time_of(&self, checkpoint: &WitnessedCheckpoint) -> Option<u64> {
+        if self.quorum_is_met(|_| false) {
+            return checkpoint.verified.time();
+        }
+        let mut times: Vec<_> = checkpoint.witnesses.iter().filter_map(|it| it.time_seconds).collect();
+        times.sort_unstable_by(|a, b| b.cmp(a));
+        let since = |time: u64, name: &PolicyWord| {
+            checkpoint.witnesses.iter().any(|it| &it.name == name && it.time_seconds >= Some(time))
+        };
+        times.into_iter().find(|time| self.quorum_is_met(|name| since(*time, name)))
+    }
+
+    /// A witness that a group would count twice, because its keys stand on several lines: by the name of its keys.
+    ///
+    /// tlog-policy calls lines the same only if their public keys are, and this is not part of parsing: it is for
+    /// verifiers, for whom two out of three witnesses are two parties. A witness that signs with several algorithms is
+    /// written as a group of its own, `any` or `all`, which counts once.
+    pub fn counted_twice(&self) -> Option<&KeyName> {
+        let mut below: Vec<BTreeSet<&str>> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let mut names = BTreeSet::new();
+            match node {
+                Node::Witness(witness) => {
+                    names.insert(witness.key.name().as_str());
+                }
+                Node::Group(group) => {
+                    let demands_all = group.threshold == group.members.len()
+                        && group.members.iter().all(|member| self.nodes[*member].witness().is_some());
+                    for name in group.members.iter().flat_map(|member| &below[*member]) {
+                        let is_twice = !names.insert(*name) && group.threshold > 1;
+                        if is_twice && !(demands_all && below_all_alike(&below, &group.members)) {
+                            return self.witnesses().map(|it| it.key.name()).find(|it| it.as_str() == *name);
+                        }
+                    }
+                }
+            }
+            below.push(names);
+        }
+        None
+    }
+
     /// Verifies a checkpoint note of one of the policy's logs, with the policy's quorum.
     pub fn verify_checkpoint(&self, note: &[u8]) -> Result<WitnessedCheckpoint, PolicyCheckError> {
         let note = SignedNote::parse(note).map_err(VerifyCheckpointError::from)?;
@@ -132,4 +181,9 @@ impl Policy {
         };
         self.witnesses().filter_map(time).collect()
     }
+}
+
+/// Whether these members are the keys of one witness.
+fn below_all_alike(below: &[BTreeSet<&str>], members: &[usize]) -> bool {
+    members.windows(2).all(|pair| below[pair[0]] == below[pair[1]])
 }

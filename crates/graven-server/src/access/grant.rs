@@ -16,6 +16,8 @@ pub enum Permission {
     Read,
     /// Makes, lists and ends logs.
     Admin,
+    /// Sees pending heads and hands in cosignatures over them.
+    Witness,
 }
 
 /// A permission on one log, or on all of them, those to come included: `append:audit`, `read:*`.
@@ -30,7 +32,7 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// Not two words.
-    #[error("`{0}` is no grant: write append, read or admin, a colon and the name of a log or `*`")]
+    #[error("`{0}` is no grant: write append, read, admin or witness, a colon and the name of a log or `*`")]
     Form(String),
     /// Not a log's name.
     #[error("`{grant}` is no grant: {error}")]
@@ -43,13 +45,14 @@ pub enum GrantError {
 }
 
 impl Permission {
-    const ALL: [Self; 3] = [Self::Append, Self::Read, Self::Admin];
+    const ALL: [Self; 4] = [Self::Append, Self::Read, Self::Admin, Self::Witness];
 
     fn word(self) -> &'static str {
         match self {
             Self::Append => "append",
             Self::Read => "read",
             Self::Admin => "admin",
+            Self::Witness => "witness",
         }
     }
 }
@@ -102,7 +105,7 @@ mod tests {
     #[test]
     fn a_grant_covers_what_it_says_and_nothing_else() {
         let logs = [LogName::new("audit").unwrap(), LogName::new("other").unwrap()];
-        for text in ["append:audit", "read:*", "admin:other"] {
+        for text in ["append:audit", "read:*", "admin:other", "witness:audit"] {
             let grant: Grant = text.parse().unwrap();
             assert_eq!(grant.to_string(), text);
             for permission in Permission::ALL {
@@ -110,6 +113,7 @@ mod tests {
                     let expected = match (text, permission, log) {
                         ("append:audit", Permission::Append, Some(log)) => log.as_str() == "audit",
                         ("read:*", Permission::Read, _) => true,
+                        ("witness:audit", Permission::Witness, Some(log)) => log.as_str() == "audit",
                         ("admin:other", Permission::Admin, Some(log)) => log.as_str() == "other",
                         _ => false,
                     };

@@ -28,15 +28,13 @@ pub(super) async fn one(core: &Core, request: Request<AppendRequest>) -> Result<
     let AppendRequest { entry, idempotency_key, idempotency_issued_at, wait, .. } = request.into_inner();
     rpc::note_entries(1, entry.len());
     check_entry(&entry, || "entry".to_owned())?;
-    let level = Level::new(wait)?;
+    let level = Level::new(wait, &log)?;
     let claim = Claim::new(idempotency_key, idempotency_issued_at.as_ref())?;
     let leaf = leaf_hash(&entry);
     let appended = append(core, &log, vec![entry], claim.as_ref()).await?;
-    let proof = match level {
-        Level::Durable => Bytes::new(),
-        Level::Published => {
-            bundle(&log, &appended, &*wait::published(core, &log, &appended, deadline).await?)?
-        }
+    let proof = match wait::covering(core, &log, level, &appended, deadline).await? {
+        None => Bytes::new(),
+        Some(head) => bundle(&log, &appended, &head)?,
     };
     Ok(AppendResponse {
         index: appended.first,
@@ -57,13 +55,12 @@ pub(super) async fn batch(
     let AppendBatchRequest { entries, idempotency_key, idempotency_issued_at, wait, .. } =
         request.into_inner();
     check_batch(&entries)?;
-    let level = Level::new(wait)?;
+    let level = Level::new(wait, &log)?;
     let claim = Claim::new(idempotency_key, idempotency_issued_at.as_ref())?;
     let appended = append(core, &log, entries, claim.as_ref()).await?;
-    let (head, proof) = match level {
-        Level::Durable => (None, None),
-        Level::Published => {
-            let head = wait::published(core, &log, &appended, deadline).await?;
+    let (head, proof) = match wait::covering(core, &log, level, &appended, deadline).await? {
+        None => (None, None),
+        Some(head) => {
             let proof = batch_proof(log, appended, head.clone()).await?;
             (Some(tree_head(&head)), Some(proof))
         }

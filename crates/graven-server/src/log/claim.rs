@@ -2,14 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use graven_log::{IdempotencyKey, MAX_KEY_BYTES};
+use graven_log::{IdempotencyKey, Log, MAX_KEY_BYTES};
 use graven_proto::Refusal;
 use graven_proto::limits::MAX_ENTRY_BYTES;
 use graven_proto::v1::{ErrorReason, Wait};
 use prost_types::Timestamp;
 
 use crate::message::nanoseconds;
-use crate::refusal::{entry_empty, entry_too_large};
+use crate::refusal::{self, entry_empty, entry_too_large};
 
 /// An idempotency key with the time at which its caller first used it.
 pub(super) struct Claim {
@@ -17,11 +17,12 @@ pub(super) struct Claim {
     issued_ns: u64,
 }
 
-/// How far an append must have come. There is no witness policy yet, so nothing to wait for beyond a checkpoint.
+/// How far an append must have come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     Durable,
     Published,
+    Witnessed,
 }
 
 impl Claim {
@@ -55,15 +56,15 @@ impl Claim {
 }
 
 impl Level {
-    /// What a request asks to wait for.
-    pub(super) fn new(wait: i32) -> Result<Self, Refusal> {
+    /// What a request to this log asks to wait for.
+    pub(super) fn new(wait: i32, log: &Log) -> Result<Self, Refusal> {
         match Wait::try_from(wait) {
             Ok(Wait::Unspecified | Wait::Durable) => Ok(Self::Durable),
             Ok(Wait::Published) => Ok(Self::Published),
-            Ok(Wait::Witnessed) => {
-                let message = "this log has no witness policy: wait for `published` instead";
-                Err(Refusal::new(ErrorReason::WitnessPolicyMissing, message).with_field("wait"))
+            Ok(Wait::Witnessed) if log.witness_policy().is_none() => {
+                Err(refusal::no_policy().with_field("wait"))
             }
+            Ok(Wait::Witnessed) => Ok(Self::Witnessed),
             Err(_) => {
                 let message = "this server does not know this level of waiting";
                 Err(Refusal::new(ErrorReason::EnumValueUnknown, message).with_field("wait"))

@@ -1,4 +1,4 @@
-//! Waiting until a checkpoint covers what was appended, but not for ever.
+//! Waiting until a checkpoint, witnessed or not, covers what was appended, but not for ever.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
+use super::claim::Level;
 use crate::core::Core;
 use crate::deadline;
 use crate::options::PUBLISH_WAIT_MAX;
@@ -23,15 +24,23 @@ pub(super) fn deadline(metadata: &MetadataMap) -> Instant {
     Instant::now() + callers.unwrap_or(PUBLISH_WAIT_MAX).min(PUBLISH_WAIT_MAX)
 }
 
-/// The head that covers what was appended.
-pub(super) async fn published(
+/// The head that covers what was appended; `None` where nobody waits for one.
+pub(super) async fn covering(
     core: &Core,
     log: &Log,
+    level: Level,
     appended: &Sequenced,
     deadline: Instant,
-) -> Result<Arc<Head>, Status> {
+) -> Result<Option<Arc<Head>>, Status> {
     let size = appended.first + u64::from(appended.count);
-    match tokio::time::timeout_at(deadline, core.engine.published(log, size)).await {
+    let head = async {
+        match level {
+            Level::Durable => Ok(None),
+            Level::Published => core.engine.published(log, size).await.map(Some),
+            Level::Witnessed => core.engine.witnessed(log, size).await.map(Some),
+        }
+    };
+    match tokio::time::timeout_at(deadline, head).await {
         Ok(Ok(head)) => Ok(head),
         Ok(Err(error)) => Err(refusal::append(&error, core.idempotency_window).into()),
         Err(_) => Err(timed_out(appended.first).into()),
@@ -39,7 +48,8 @@ pub(super) async fn published(
 }
 
 fn timed_out(index: u64) -> Refusal {
-    let message =
-        format!("durable at index {index}, but no checkpoint covered it in time: ask for its proof later");
+    let message = format!(
+        "durable at index {index}, but no checkpoint of the kind that was waited for covered it in time: ask for its proof later"
+    );
     Refusal::new(ErrorReason::WaitTimedOut, message).with_fact("index", index)
 }

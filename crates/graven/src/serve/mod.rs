@@ -20,6 +20,7 @@ use crate::{
     telemetry::{self, LogFormat, Metrics, Traces},
 };
 
+pub(crate) use material::Material;
 pub(crate) use prepare::{OpsPort, Prepared};
 
 const EXAMPLES: &str = "\
@@ -28,8 +29,8 @@ tlog-tiles under /LOG/. Metrics and probes are on a port of their own. SIGHUP: c
 again, which also happens by itself when their files change. SIGTERM or SIGINT: calls are finished, everything is \
 published and sealed, exit code 0; a second signal quits at once, which loses nothing that was acknowledged.
 
-Refuses to start, with exit code 4, where the data directory is older than what was signed from it; with 1 where it \
-was damaged or changed. Ends with 74 as soon as a write or sync fails.
+Refuses to start, with exit code 4, where the data directory is older than what was signed from it, and ends with 4 \
+where a log's witnesses have seen more of it; with 1 where it was damaged or changed. Ends with 74 as soon as a write or sync fails.
 
 Examples:
   graven serve --data-dir data --dev
@@ -91,6 +92,7 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
     // From here on it asks for files to be read again, and ends nothing, however long the data directory takes to open.
     let hangup = signal(SignalKind::hangup()).map_err(Failure::trouble)?;
     let engine = open(prepared.data_dir.clone(), prepared.config.clone()).await?;
+    refuse_unknown_logs(&engine)?;
     if prepared.dev {
         tracing::warn!("--dev: no credentials: everybody on this machine may append, read and administer");
     }
@@ -107,6 +109,18 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
 async fn open(data_dir: PathBuf, config: Config) -> Outcome<Arc<Engine>> {
     let opened = task::spawn_blocking(move || Engine::open(Env::system(), &data_dir, config)).await;
     Ok(opened.map_err(Failure::trouble)??)
+}
+
+/// A log whose name is misspelled would go without witnesses.
+fn refuse_unknown_logs(engine: &Engine) -> Outcome {
+    for name in engine.config().witnessing.keys() {
+        if engine.log(name.as_str()).is_none() {
+            return Err(Failure::trouble(format_args!(
+                "witnessing.{name}: this server has no log of that name: create it first, then give it witnesses"
+            )));
+        }
+    }
+    Ok(())
 }
 
 async fn serve(
@@ -145,16 +159,17 @@ async fn serve(
     let (served, stopped) = tokio::select! {
         finished = finish => finished,
         // Nothing more will be acknowledged or signed, so there is nothing to wait for.
-        poisoned = poisoned(&mut status) => return Err(poisoned),
+        ended = ended(&mut status) => return Err(ended),
     };
     served.map_err(Failure::trouble)?;
     match stopped.map_err(Failure::trouble)? {
         Status::Poisoned(why) => Err(storage_failed(&why)),
+        Status::RolledBack(why) => Err(Failure::new(Exit::Rollback, why)),
         Status::Running | Status::Stopping => Ok(()),
     }
 }
 
-async fn bind(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
+pub(crate) async fn bind(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
     let cannot = |error| Failure::trouble(format_args!("cannot listen on {address}: {error}"));
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(Failure::trouble)?;
@@ -175,10 +190,12 @@ async fn bind_ops(port: OpsPort) -> Outcome<Option<TcpListener>> {
     }
 }
 
-async fn poisoned(status: &mut tokio::sync::watch::Receiver<Status>) -> Failure {
+async fn ended(status: &mut tokio::sync::watch::Receiver<Status>) -> Failure {
     loop {
-        if let Status::Poisoned(why) = &*status.borrow_and_update() {
-            return storage_failed(why);
+        match &*status.borrow_and_update() {
+            Status::Poisoned(why) => return storage_failed(why),
+            Status::RolledBack(why) => return Failure::new(Exit::Rollback, why),
+            Status::Running | Status::Stopping => {}
         }
         if status.changed().await.is_err() {
             // The engine is gone, and so is the question.
@@ -197,13 +214,13 @@ fn storage_failed(why: &str) -> Failure {
 }
 
 /// The signals that ask a server to stop.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn listen() -> Outcome<Self> {
+    pub(crate) fn listen() -> Outcome<Self> {
         let listen = |kind| signal(kind).map_err(Failure::trouble);
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
@@ -216,7 +233,7 @@ impl Signals {
     }
 
     /// Ends with the first signal; from then on a second one quits at once.
-    async fn first_then_guard(mut self) {
+    pub(crate) async fn first_then_guard(mut self) {
         self.next().await;
         task::spawn(async move {
             self.next().await;

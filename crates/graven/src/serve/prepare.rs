@@ -8,7 +8,7 @@ use std::{
 };
 
 use graven_log::Config;
-use graven_server::{Open, ServerOptions};
+use graven_server::{Open, ServerOptions, WitnessRoots};
 
 use super::{ServeArgs, material::Material};
 use crate::{
@@ -53,16 +53,28 @@ impl Prepared {
         check_ports(&settings, listen, ops)?;
         let traces = settings.traces()?;
         let material = Material::load(settings.tls.clone(), settings.access.clone())?;
-        let config = settings.engine()?;
+        let config = Config { witnessing: settings.witnessing()?, ..settings.engine()? };
         let mut options = settings.server()?;
         options.idempotency_window = config.window.max_age;
         options.tls = material.tls();
+        options.witness_roots = witness_roots(&config)?;
         options.access = match material.keyring() {
             Some(keyring) => keyring,
             None => Arc::new(Open),
         };
         Ok(Self { data_dir, config, options, listen, ops, material, traces, dev: args.dev })
     }
+}
+
+/// The system's certificates, where a witness is to be pushed to over TLS.
+fn witness_roots(config: &Config) -> Outcome<Option<WitnessRoots>> {
+    let mut witnesses = config.witnessing.values().flat_map(|it| it.policy().witnesses());
+    if !witnesses.any(|it| it.url.as_ref().is_some_and(|url| url.as_bytes().starts_with(b"https://"))) {
+        return Ok(None);
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let roots = WitnessRoots::new(found.certs.into_iter().map(|certificate| certificate.to_vec()));
+    roots.map(Some).map_err(|error| Failure::trouble(format_args!("the system's CA certificates: {error}")))
 }
 
 /// Nobody serves to the world by mistake.

@@ -106,5 +106,19 @@ fn describe() {
     gauge!("graven_follower_lag_entries", "Published entries that the index does not have yet");
     gauge!("graven_tls_certificate_not_after_timestamp_seconds", "When the server's certificate ends");
     counter!("graven_reload_failures_total", "Changed files that could not be used");
+    gauge!(
+        "graven_monitor_state",
+        "1 for the state a watched log is in: ok, trouble, stalled, tampered, rollback or split-view"
+    );
+    gauge!("graven_monitor_size", "Entries of a watched log that were verified");
+    gauge!(
+        "graven_monitor_head_timestamp_seconds",
+        "When the newest verified head of a watched log was signed"
+    );
+    counter!("graven_monitor_entries_total", "Entries of a watched log that were verified by this process");
+    counter!(
+        "graven_monitor_alerts_total",
+        "Alerts to the webhook: told, failed, or dropped for want of room"
+    );
     gauge!("graven_reload_success_timestamp_seconds", "When these files were last taken into use");
 }

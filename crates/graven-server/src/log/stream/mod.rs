@@ -72,7 +72,7 @@ pub(super) async fn open(
         None => return Err(required("open", "the first message of a stream opens it").into()),
     };
     let log = core.open_log(&request, &opening.log, Permission::Append)?;
-    let level = Level::new(opening.wait)?;
+    let level = Level::new(opening.wait, &log)?;
     let stream = AppendStream::new(core.clone(), log, level, request.into_inner());
     let acknowledgements = stream::try_unfold(stream, |mut stream| async move {
         Ok(stream.acknowledgement().await?.map(|message| (message, stream)))
@@ -122,14 +122,14 @@ impl AppendStream {
     /// Waits until something happens, and does what follows from it.
     async fn advance(&mut self) -> Result<Option<AppendStreamResponse>, Status> {
         let may_read = self.may_read();
-        let Self { core, log, inbox, flights, runs, ending, .. } = self;
+        let Self { core, log, level, inbox, flights, runs, ending, .. } = self;
         let mut draining = core.draining.clone();
         tokio::select! {
             biased;
             Some(landed) = flights.next(), if !flights.is_empty() => self.note(landed),
-            head = published(core, log, runs.front()), if !runs.is_empty() => {
+            head = covering(core, log, *level, runs.front()), if !runs.is_empty() => {
                 let head = head?;
-                return Ok(self.runs.pop_front().map(|run| self.acknowledge(&run, Some(&head))));
+                return Ok(self.runs.pop_front().map(|run| self.acknowledge(&run, head.as_deref())));
             }
             _ = draining.wait_for(|draining| *draining), if ending.is_none() => {
                 // What was not taken in is not in the log: the client may go on elsewhere from there.
@@ -296,9 +296,14 @@ impl AppendStream {
 }
 
 /// The head that covers a run.
-async fn published(core: &Core, log: &Log, run: Option<&Run>) -> Result<Arc<Head>, Status> {
+async fn covering(
+    core: &Core,
+    log: &Log,
+    level: Level,
+    run: Option<&Run>,
+) -> Result<Option<Arc<Head>>, Status> {
     match run {
-        Some(run) => wait::published(core, log, &run.appended, run.deadline).await,
+        Some(run) => wait::covering(core, log, level, &run.appended, run.deadline).await,
         None => std::future::pending().await,
     }
 }

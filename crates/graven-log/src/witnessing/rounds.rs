@@ -1,0 +1,183 @@
+//! The rules of witnessing, without I/O: which head is offered to witnesses, and what their cosignatures make of it.
+//!
+//! ```text
+//!              signed             quorum, or time over and a newer head
+//! (nothing) ──────────▶ offered ───────────────────────────────────────▶ the newest signed head is offered
+//!                          │ quorum
+//!                          ▼
+//!                      witnessed      later cosignatures are still added to it
+//! ```
+//!
+//! One head at a time: if every head were offered, each witness would cosign another one and no head would ever have
+//! a quorum. A head that was signed anew over the same tree keeps its cosignatures, and asks for fresh ones: their times
+//! are what clients judge freshness by.
+//!
+//! After a start the last stored head is offered, and nothing may be signed before the witnesses that have *not*
+//! cosigned it contain no quorum: of any quorum that saw a newer head, one at least has answered then.
+
+use graven_note::policy::PolicyWord;
+use graven_note::{Policy, SignatureLine};
+
+use super::CosignError;
+use super::candidate::Candidate;
+use crate::log::Head;
+
+/// The state of one log's witnessing. Time is an argument.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    policy: Policy,
+    round_ns: u64,
+    offered: Candidate,
+    deadline_ns: u64,
+    /// The newest signed head, where it is not the one that is offered.
+    waiting: Option<Head>,
+    witnessed: Option<Candidate>,
+    /// Witnesses that have cosigned the last stored head since the start; `None` once enough have.
+    heard: Option<Vec<PolicyWord>>,
+    /// When a quorum of fresh cosignatures was there last, or the start.
+    met_ns: u64,
+}
+
+/// What an event changed, for the caller to make durable and to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Effect {
+    /// Cosignatures were added to the offered or the witnessed head.
+    pub(super) is_new: bool,
+    /// This head is witnessed now and was not before: journal it before anybody is told.
+    pub(super) is_newly_witnessed: bool,
+    /// The head that was cosigned has its quorum.
+    pub(super) is_witnessed: bool,
+    /// Another head is offered now.
+    pub(super) is_offered: bool,
+    /// The start is over: signing may go on.
+    pub(super) is_cleared: bool,
+}
+
+impl Rounds {
+    /// Begins with the last stored head, and what is stored of the one that was witnessed last.
+    pub(super) fn start(
+        policy: Policy,
+        round_ns: u64,
+        last: Head,
+        stored: Option<Candidate>,
+        now_ns: u64,
+    ) -> Self {
+        let offered = stored.as_ref().and_then(|it| it.renewed(last.clone()));
+        let offered = offered.unwrap_or_else(|| Candidate::new(last));
+        let witnessed = stored.filter(|it| it.has_quorum(&policy, false));
+        let deadline_ns = now_ns.saturating_add(round_ns);
+        Self {
+            policy,
+            round_ns,
+            offered,
+            deadline_ns,
+            waiting: None,
+            witnessed,
+            heard: Some(Vec::new()),
+            met_ns: now_ns,
+        }
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(super) fn offered(&self) -> &Candidate {
+        &self.offered
+    }
+
+    pub(super) fn witnessed(&self) -> Option<&Candidate> {
+        self.witnessed.as_ref()
+    }
+
+    pub(super) fn met_ns(&self) -> u64 {
+        self.met_ns
+    }
+
+    /// Whether enough witnesses have been heard since the start.
+    pub(super) fn is_cleared(&self) -> bool {
+        self.heard.is_none()
+    }
+
+    /// Whether witnesses still have time for the offered head.
+    pub(super) fn is_open(&self, now_ns: u64) -> bool {
+        now_ns < self.deadline_ns && !self.offered.has_quorum(&self.policy, true)
+    }
+
+    /// A head was signed: it is offered now, or once the round is over.
+    pub(super) fn signed(&mut self, head: Head, now_ns: u64) -> Effect {
+        self.waiting = Some(head);
+        self.tick(now_ns)
+    }
+
+    /// Time passed.
+    pub(super) fn tick(&mut self, now_ns: u64) -> Effect {
+        if !self.is_cleared() || self.is_open(now_ns) {
+            return Effect::default();
+        }
+        match self.waiting.take() {
+            Some(head) => self.offer(head, now_ns),
+            None => Effect::default(),
+        }
+    }
+
+    fn offer(&mut self, head: Head, now_ns: u64) -> Effect {
+        let known = [Some(&self.offered), self.witnessed.as_ref()];
+        let renewed = known.into_iter().flatten().find_map(|it| it.renewed(head.clone()));
+        self.offered = renewed.unwrap_or_else(|| Candidate::new(head));
+        self.deadline_ns = now_ns.saturating_add(self.round_ns);
+        // Signed anew with a quorum of old cosignatures, it is witnessed as it was.
+        if self.witnessed.as_ref().is_some_and(|it| it.size() == self.offered.size()) {
+            self.witnessed = Some(self.offered.clone());
+        }
+        Effect { is_offered: true, ..Effect::default() }
+    }
+
+    /// Cosignatures over the tree of `size` came in.
+    pub(super) fn cosigned(
+        &mut self,
+        size: u64,
+        lines: &[SignatureLine],
+        now_ns: u64,
+    ) -> Result<Effect, CosignError> {
+        let mut effect = Effect::default();
+        if size == self.offered.size() {
+            let checked = self.offered.check(lines, &self.policy)?;
+            let was_witnessed = self.offered.has_quorum(&self.policy, false);
+            effect.is_new = self.offered.take_in(checked);
+            effect.is_cleared = self.hear();
+            if self.offered.has_quorum(&self.policy, true) {
+                self.met_ns = now_ns;
+            }
+            if self.offered.has_quorum(&self.policy, false) {
+                effect.is_witnessed = true;
+                effect.is_newly_witnessed = !was_witnessed || self.witnessed.is_none();
+                self.witnessed = Some(self.offered.clone());
+            }
+            effect.is_offered = self.tick(now_ns).is_offered;
+            return Ok(effect);
+        }
+        match &mut self.witnessed {
+            // It came too late for its round, and is added all the same.
+            Some(witnessed) if size == witnessed.size() => {
+                let checked = witnessed.check(lines, &self.policy)?;
+                effect.is_new = witnessed.take_in(checked);
+                effect.is_witnessed = true;
+                Ok(effect)
+            }
+            _ => Err(CosignError::NotPending { size: self.offered.size() }),
+        }
+    }
+
+    /// Counts who has cosigned the last stored head since the start. `true`: now they are enough.
+    fn hear(&mut self) -> bool {
+        let fresh = self.offered.witnesses(&self.policy, true);
+        let Some(heard) = &mut self.heard else { return false };
+        *heard = fresh;
+        if self.policy.quorum_is_met(|name| !heard.contains(name)) {
+            return false;
+        }
+        self.heard = None;
+        true
+    }
+}

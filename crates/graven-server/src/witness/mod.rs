@@ -1,0 +1,62 @@
+//! Witnesses: those that come to the log, and those that it goes to.
+//!
+//! ```text
+//! witness that polls  ──WatchPending, GetPendingConsistency, AddCosignature──▶ service ─┐
+//!                                                                                       ├─▶ engine: verify, journal, show
+//! witness with a URL  ◀──────────── add-checkpoint (C2SP tlog-witness) ─────── push ────┘
+//! ```
+//!
+//! Both only carry: what a cosignature is worth is decided in the engine, by the log's policy.
+
+mod post;
+mod push;
+mod roots;
+mod service;
+
+pub use roots::{WitnessRoots, WitnessRootsError};
+
+pub(crate) use push::push_until;
+pub(crate) use service::WitnessApi;
+
+use graven_note::SignatureLine;
+use graven_proto::limits::{MAX_COSIGNATURES, MAX_COSIGNATURES_BYTES};
+
+/// Signature lines as witnesses answer them (C2SP tlog-witness). `None`: they are none, or too many.
+fn signature_lines(bytes: &[u8]) -> Option<Vec<SignatureLine>> {
+    if bytes.len() > MAX_COSIGNATURES_BYTES {
+        return None;
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut lines = Vec::new();
+    for line in text.split_inclusive('\n') {
+        if lines.len() == MAX_COSIGNATURES {
+            return None;
+        }
+        lines.push(SignatureLine::parse(line).ok()?);
+    }
+    (!lines.is_empty()).then_some(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_whole_and_few() {
+        let line = "— w.example/1 AAAAAQIDBAUG\n";
+        assert_eq!(signature_lines(line.repeat(16).as_bytes()).unwrap().len(), 16);
+        for bad in [
+            "",
+            "\n",
+            "— w.example/1 AAAAAQIDBAUG",
+            "— w.example/1\n",
+            &format!("{line}\n"),
+            &line.repeat(17),
+        ] {
+            assert!(signature_lines(bad.as_bytes()).is_none(), "{bad:?}");
+        }
+        let long = format!("— {} AAAAAQIDBAUG\n", "w".repeat(MAX_COSIGNATURES_BYTES));
+        assert!(signature_lines(long.as_bytes()).is_none());
+        assert!(signature_lines(b"\xff\n").is_none());
+    }
+}

@@ -1,0 +1,308 @@
+//! Pushing pending heads to the witnesses that have a URL in a log's policy: the client of C2SP tlog-witness.
+//!
+//! One task for each URL: entries of a policy with the same one are keys of one witness. It remembers what the witness
+//! cosigned last, proves from there, and learns better from a `409`. What comes back only counts once the engine has
+//! verified it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use graven_log::{CosignError, Engine, Head, Log, Pending};
+use graven_merkle::{ConsistencyProof, TreeSize};
+use graven_note::policy::PolicyWord;
+use http::StatusCode;
+use metrics::counter;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{sleep, timeout};
+
+use super::post::{Answer, PostError, Poster};
+use super::{WitnessRoots, signature_lines};
+use base64ct::{Base64, Encoding as _};
+
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a witness is left alone after its first failure; each further one doubles it.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+/// The longest time that a witness is left alone.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// How often one head is offered in a row: a `409` says what to prove from, and that may change once more.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Pushes to the witnesses of all logs until `draining` turns true.
+pub(crate) async fn push_until(
+    engine: &Arc<Engine>,
+    roots: Option<WitnessRoots>,
+    mut draining: watch::Receiver<bool>,
+) {
+    let mut drivers = JoinSet::new();
+    for log in engine.logs() {
+        for (url, names) in by_url(&log) {
+            let Some(poster) = Poster::new(&url, roots.clone()) else {
+                tracing::error!(log = %log.meta().name, url, "a witness is not pushed to: no URL of http or https");
+                continue;
+            };
+            let known = log.witnessed_head().map_or(TreeSize::ZERO, |head| head.size());
+            let driver = Driver {
+                engine: engine.clone(),
+                log: log.clone(),
+                names,
+                poster,
+                known,
+                confirmed: TreeSize::ZERO,
+            };
+            drivers.spawn(driver.run());
+        }
+    }
+    let _ = draining.wait_for(|draining| *draining).await;
+    drivers.shutdown().await;
+}
+
+/// The policy's witnesses by their URL.
+fn by_url(log: &Log) -> BTreeMap<String, Vec<PolicyWord>> {
+    let mut found: BTreeMap<String, Vec<PolicyWord>> = BTreeMap::new();
+    for witness in log.witness_policy().into_iter().flat_map(|policy| policy.witnesses()) {
+        if let Some(url) = &witness.url {
+            found.entry(url.to_string()).or_default().push(witness.name.clone());
+        }
+    }
+    found
+}
+
+struct Driver {
+    engine: Arc<Engine>,
+    log: Arc<Log>,
+    names: Vec<PolicyWord>,
+    poster: Poster,
+    /// What the witness cosigned last, as far as is known.
+    known: TreeSize,
+    /// What it has cosigned for us: it must never say less.
+    confirmed: TreeSize,
+}
+
+/// Why a head was not cosigned.
+#[derive(Debug, thiserror::Error)]
+enum PushError {
+    #[error(transparent)]
+    Post(#[from] PostError),
+    #[error("no answer within {} s", REQUEST_TIMEOUT.as_secs())]
+    TimedOut,
+    #[error("it answers {0}: {1}")]
+    Refused(StatusCode, &'static str),
+    #[error("it has cosigned size {0}, which is more than it is offered")]
+    Ahead(u64),
+    #[error("its answer is no answer of C2SP tlog-witness")]
+    Malformed,
+    #[error("its cosignature was not taken: {0}")]
+    Cosignature(#[from] CosignError),
+    #[error("the log's own proof failed")]
+    Proof,
+    #[error("it has cosigned more before")]
+    Forgot,
+}
+
+impl PushError {
+    /// One word for metrics.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Post(_) => "unreachable",
+            Self::TimedOut => "timeout",
+            Self::Refused(..) => "refused",
+            Self::Ahead(_) => "ahead",
+            Self::Malformed => "malformed",
+            Self::Cosignature(_) => "cosignature",
+            Self::Proof => "proof",
+            Self::Forgot => "forgot",
+        }
+    }
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let Some(mut pending) = self.log.watch_pending() else { return };
+        let mut backoff = FIRST_BACKOFF;
+        let mut is_failing = false;
+        loop {
+            let offered = pending.borrow_and_update().clone();
+            if self.has_cosigned(&offered) {
+                if pending.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            let names = self.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let name = self.log.meta().name.clone();
+            match self.offer(&offered.head).await {
+                Ok(()) => {
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!(log = %name, witness = names, "the witness cosigns again");
+                    }
+                    backoff = FIRST_BACKOFF;
+                    // It has said what it has to say of this head.
+                    if !self.has_cosigned(&pending.borrow()) && pending.changed().await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    self.count(&error);
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(log = %name, witness = names, %error, "the witness does not cosign");
+                    }
+                    sleep(backoff).await;
+                    backoff = (backoff * 2).min(MAX_BACKOFF);
+                }
+            }
+        }
+    }
+
+    fn has_cosigned(&self, pending: &Pending) -> bool {
+        self.names.iter().all(|name| pending.cosigned.contains(name))
+    }
+
+    fn count(&self, error: &PushError) {
+        for name in &self.names {
+            let (log, witness) = (self.log.meta().name.to_string(), name.to_string());
+            let labels = [("log", log), ("witness", witness), ("kind", error.label().to_owned())];
+            counter!("graven_witness_errors_total", &labels).increment(1);
+        }
+    }
+
+    /// Has one head cosigned.
+    async fn offer(&mut self, head: &Head) -> Result<(), PushError> {
+        for _ in 0..MAX_ATTEMPTS {
+            if self.known > head.size() {
+                return Err(self.is_ahead(head, self.known.get()));
+            }
+            let body = add_checkpoint(self.known, &self.proof(head.size()).await?, &head.note);
+            let answered = timeout(REQUEST_TIMEOUT, self.poster.post(body.into())).await;
+            let answer = answered.map_err(|_| PushError::TimedOut)??;
+            match answer.status {
+                StatusCode::OK => return self.take_in(head, &answer).await,
+                StatusCode::CONFLICT => self.conflict(told_size(&answer).ok_or(PushError::Malformed)?),
+                StatusCode::UNPROCESSABLE_ENTITY => {
+                    // While a head is resubmitted after a start: this is not the tree that it was shown.
+                    if self.log.is_awaiting_witnesses() {
+                        let what = format!(
+                            "has cosigned another tree at size {} than this data directory holds, which ends at size {}",
+                            self.known,
+                            head.size()
+                        );
+                        self.engine.refuse_behind(&self.log, &self.names[0], &what);
+                    }
+                    return Err(PushError::Refused(
+                        answer.status,
+                        "the tree that it has seen is not the beginning of this one",
+                    ));
+                }
+                status => return Err(PushError::Refused(status, refusal(status))),
+            }
+        }
+        Err(PushError::Malformed)
+    }
+
+    /// The witness says what it has cosigned last.
+    fn conflict(&mut self, told: TreeSize) {
+        self.known = told;
+        if told < self.confirmed {
+            let (log, names) = (&self.log.meta().name, &self.names);
+            tracing::error!(%log, witness = ?names, told = told.get(), cosigned = self.confirmed.get(),
+                "the witness forgot what it had cosigned: was it restored from an old copy?");
+            self.confirmed = told;
+            self.count(&PushError::Forgot);
+        }
+    }
+
+    /// A witness that has seen more than is offered. Others may have shown it what was published meanwhile; but after a
+    /// start the newest stored head is offered, and nothing can be newer.
+    fn is_ahead(&mut self, head: &Head, size: u64) -> PushError {
+        if self.log.is_awaiting_witnesses() {
+            let what =
+                format!("has cosigned size {size}, and this data directory ends at size {}", head.size());
+            self.engine.refuse_behind(&self.log, &self.names[0], &what);
+        }
+        // It is asked anew, as it may have erred.
+        self.known = self.confirmed;
+        PushError::Ahead(size)
+    }
+
+    async fn proof(&self, to: TreeSize) -> Result<ConsistencyProof, PushError> {
+        let (log, from) = (self.log.clone(), self.known);
+        let proven = spawn_blocking(move || log.pending_consistency(from, to)).await;
+        proven.ok().and_then(Result::ok).ok_or(PushError::Proof)
+    }
+
+    async fn take_in(&mut self, head: &Head, answer: &Answer) -> Result<(), PushError> {
+        let lines = signature_lines(&answer.body).ok_or(PushError::Malformed)?;
+        let (engine, log, size) = (self.engine.clone(), self.log.clone(), head.size());
+        let taken = spawn_blocking(move || engine.cosign(&log, size.get(), &lines)).await;
+        match taken.unwrap_or(Err(CosignError::Poisoned)) {
+            // Its round was over: no fault of the witness.
+            Ok(_) | Err(CosignError::NotPending { .. }) => {
+                (self.known, self.confirmed) = (size, size);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The body of `add-checkpoint`.
+fn add_checkpoint(old: TreeSize, proof: &ConsistencyProof, note: &Bytes) -> Vec<u8> {
+    let mut body = format!("old {old}\n");
+    for hash in proof.hashes() {
+        body.push_str(&Base64::encode_string(hash.as_bytes()));
+        body.push('\n');
+    }
+    body.push('\n');
+    [body.as_bytes(), note].concat()
+}
+
+/// What a `409` says was cosigned last.
+fn told_size(answer: &Answer) -> Option<TreeSize> {
+    let is_size = answer.content_type.split(';').next().is_some_and(|it| it.trim() == "text/x.tlog.size");
+    let text = std::str::from_utf8(&answer.body).ok()?.strip_suffix('\n')?;
+    let size = text.parse().ok().and_then(TreeSize::new)?;
+    (is_size && size.to_string() == text).then_some(size)
+}
+
+/// What an operator can do about a status.
+fn refusal(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "it does not know the log: its operator must add the log's origin and keys",
+        StatusCode::FORBIDDEN => "it trusts none of the log's keys: its operator must add them",
+        StatusCode::BAD_REQUEST => "it does not understand the request",
+        _ => "try again later",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(content_type: &str, body: &'static str) -> Answer {
+        Answer { status: StatusCode::CONFLICT, content_type: content_type.to_owned(), body: body.into() }
+    }
+
+    #[test]
+    fn a_size_is_read_as_it_must_be_written() {
+        let told = |content_type, body| told_size(&answer(content_type, body)).map(TreeSize::get);
+        assert_eq!(told("text/x.tlog.size", "20852014\n"), Some(20_852_014));
+        assert_eq!(told("text/x.tlog.size; charset=utf-8", "0\n"), Some(0));
+        for bad in ["", "\n", "7", "07\n", "+7\n", "7\n\n", " 7\n", "9223372036854775808\n"] {
+            assert_eq!(told("text/x.tlog.size", bad), None, "{bad:?}");
+        }
+        assert_eq!(told("text/plain", "7\n"), None);
+    }
+
+    #[test]
+    fn a_request_is_old_size_proof_and_note() {
+        let hash = graven_merkle::leaf_hash(b"");
+        let proof = ConsistencyProof::from_hashes(vec![hash, hash]).unwrap();
+        let line = "bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=\n";
+        let expected = format!("old 3\n{line}{line}\nexample.com/log\n7\n…\n");
+        let size = TreeSize::new(3).unwrap();
+        assert_eq!(add_checkpoint(size, &proof, &"example.com/log\n7\n…\n".into()), expected.as_bytes());
+    }
+}

@@ -1,0 +1,51 @@
+//! Whom to believe that a witness is the one at its URL.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, version::TLS13};
+
+/// Certificates of CAs that sign those of witnesses on `https://`.
+#[derive(Clone)]
+pub struct WitnessRoots(Arc<ClientConfig>);
+
+/// No certificate that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WitnessRootsError {
+    /// None at all.
+    #[error("no CA certificate was found")]
+    Nobody,
+    /// The TLS library has its own reason.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
+
+impl WitnessRoots {
+    /// These certificates, in DER.
+    ///
+    /// # Errors
+    /// None of them can be used.
+    pub fn new(certificates: impl IntoIterator<Item = Vec<u8>>) -> Result<Self, WitnessRootsError> {
+        let mut roots = RootCertStore::empty();
+        let (good, _) = roots.add_parsable_certificates(certificates.into_iter().map(CertificateDer::from));
+        if good == 0 {
+            return Err(WitnessRootsError::Nobody);
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self(Arc::new(config)))
+    }
+
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        self.0.clone()
+    }
+}
+
+impl fmt::Debug for WitnessRoots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WitnessRoots(…)")
+    }
+}

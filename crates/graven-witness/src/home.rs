@@ -1,0 +1,262 @@
+//! A witness's data directory.
+//!
+//! ```text
+//! DATA/witness             this witness, written once
+//! DATA/lock                held by the one process that cosigns
+//! DATA/keys/TYPE.pem       its keys, mode 0600
+//! DATA/state               what it remembers (see `memory`); never made anew
+//! DATA/logs/HEX            a log that it knows, by the SHA-256 of its origin
+//! DATA/evidence/…          what logs signed that cannot both be true, for `graven evidence verify`
+//! ```
+//!
+//! `witness` and the files of logs are text, one `key value` a line, each line ended by a newline:
+//!
+//! ```text
+//! graven-witness/v1        graven-witness-log/v1
+//! name example.com/w       origin <the log's origin>
+//! key <vkey>  (once or     key <vkey>  (once or more: the log's keys)
+//!              twice)
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use graven_note::{
+    InvalidKeyName, InvalidOrigin, KeyName, LocalSigner, Origin, SigningKeyError, VerifiedEvidence,
+    VerifierKey,
+};
+use graven_store::chain::ChainError;
+use graven_store::fs::{Fs, Lock, Mode};
+
+use crate::keys::{self, KeyType};
+use crate::memory::{self, Memory};
+
+const MANIFEST: &str = "graven-witness/v1\n";
+const LOG_MANIFEST: &str = "graven-witness-log/v1\n";
+/// Keys that a witness knows of one log.
+pub const MAX_KEYS_PER_LOG: usize = 16;
+/// Files of evidence that are kept.
+const MAX_EVIDENCE: usize = 1000;
+/// Longest manifest: [`MAX_KEYS_PER_LOG`] keys of about 1.8 kB, and an origin.
+const MAX_MANIFEST_BYTES: u64 = 64 << 10;
+
+/// Why a data directory cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Storage failed.
+    #[error("storage: {0}")]
+    Io(#[from] io::Error),
+    /// The folder is not empty.
+    #[error("{} is not empty: name a new folder for the witness", .0.display())]
+    NotEmpty(PathBuf),
+    /// There is no witness.
+    #[error("{} holds no witness: make one with `graven witness init`", .0.display())]
+    Missing(PathBuf),
+    /// It has forgotten.
+    #[error(
+        "{} is missing: a witness that forgot what it cosigned must never cosign again. Restore the newest copy of \
+         this file, or make a new witness with new keys",
+        .0.display()
+    )]
+    Forgot(PathBuf),
+    /// Another process has it.
+    #[error("{} is in use by another process", .0.display())]
+    Locked(PathBuf),
+    /// A file is not what it should be.
+    #[error("{} does not hold together: restore it from a copy", .0.display())]
+    Damaged(PathBuf),
+    /// The state does not hold together.
+    #[error(transparent)]
+    State(#[from] ChainError),
+    /// A key's file can be read by others.
+    #[error("{path}: others than its owner can read it: chmod 600 {path}", path = .0.display())]
+    KeyExposed(PathBuf),
+    /// A key's file holds another key than the manifest names.
+    #[error("{} is not the key that this witness was made with: restore it", .0.display())]
+    KeyMismatch(PathBuf),
+    /// A key cannot be made or read.
+    #[error(transparent)]
+    Key(#[from] SigningKeyError),
+    /// The witness's name cannot be that of a key.
+    #[error("the name of a witness names its keys: {0}")]
+    Name(#[from] InvalidKeyName),
+    /// Not the origin of a log.
+    #[error(transparent)]
+    Origin(#[from] InvalidOrigin),
+    /// No key type, no key, or too many.
+    #[error("{0}")]
+    Keys(&'static str),
+}
+
+/// What `init` made.
+#[derive(Debug)]
+pub struct Initialized {
+    /// The witness's keys.
+    pub keys: Vec<VerifierKey>,
+}
+
+/// A log that a witness knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownLog {
+    /// The log.
+    pub origin: Origin,
+    /// The keys of which one has to have signed its checkpoints.
+    pub keys: Vec<VerifierKey>,
+}
+
+/// A witness's data directory, opened and locked.
+pub(crate) struct Home {
+    pub(crate) signers: Vec<LocalSigner>,
+    pub(crate) memory: Memory,
+    pub(crate) lock: Box<dyn Lock>,
+}
+
+/// Makes a new witness with keys of these types. Nothing that exists is ever changed.
+///
+/// # Errors
+/// See [`HomeError`].
+pub fn init(fs: &dyn Fs, dir: &Path, name: &str, types: &[KeyType]) -> Result<Initialized, HomeError> {
+    let name = KeyName::new(name)?;
+    if types.is_empty() {
+        return Err(HomeError::Keys("a witness has at least one key"));
+    }
+    if fs.exists(dir)? && !fs.list(dir)?.is_empty() {
+        return Err(HomeError::NotEmpty(dir.to_owned()));
+    }
+    let key_dir = key_dir(dir);
+    fs.create_dir_all(dir)?;
+    fs.create_dir_all(&key_dir)?;
+    fs.create_dir_all(&dir.join("logs"))?;
+    let made = types.iter().map(|kind| keys::create(fs, &key_dir, &name, *kind));
+    let keys = made.collect::<Result<Vec<_>, _>>()?;
+    memory::create(fs, &state(dir))?;
+    // The witness exists once its manifest does.
+    let lines: String = keys.iter().map(|key| format!("key {key}\n")).collect();
+    let manifest = format!("{MANIFEST}name {name}\n{lines}");
+    fs.create_durable(&dir.join("witness"), manifest.as_bytes(), Mode::Shared)?;
+    Ok(Initialized { keys })
+}
+
+/// Makes a log known, or known by one more key. A running witness notices.
+///
+/// # Errors
+/// See [`HomeError`].
+pub fn add_log(fs: &dyn Fs, dir: &Path, origin: &str, keys: &[VerifierKey]) -> Result<KnownLog, HomeError> {
+    require(fs, dir)?;
+    let origin = Origin::new(origin)?;
+    let mut log = known_log(fs, dir, &origin)?.unwrap_or(KnownLog { origin, keys: Vec::new() });
+    for key in keys {
+        if !log.keys.contains(key) {
+            log.keys.push(key.clone());
+        }
+    }
+    if log.keys.is_empty() || log.keys.len() > MAX_KEYS_PER_LOG {
+        return Err(HomeError::Keys("a log has 1 to 16 keys"));
+    }
+    let lines: String = log.keys.iter().map(|key| format!("key {key}\n")).collect();
+    let text = format!("{LOG_MANIFEST}origin {}\n{lines}", log.origin);
+    fs.replace_durable(&log_file(dir, &log.origin), text.as_bytes(), Mode::Shared)?;
+    Ok(log)
+}
+
+/// The logs that a witness knows.
+///
+/// # Errors
+/// See [`HomeError`].
+pub fn known_logs(fs: &dyn Fs, dir: &Path) -> Result<Vec<KnownLog>, HomeError> {
+    require(fs, dir)?;
+    let folder = dir.join("logs");
+    let names = fs.list(&folder)?.into_iter().filter(|name| name.len() == 64);
+    names.map(|name| read_log(fs, &folder.join(name))).collect()
+}
+
+/// One log, if the witness knows it.
+pub(crate) fn known_log(fs: &dyn Fs, dir: &Path, origin: &Origin) -> Result<Option<KnownLog>, HomeError> {
+    let path = log_file(dir, origin);
+    if !fs.exists(&path)? {
+        return Ok(None);
+    }
+    let log = read_log(fs, &path)?;
+    (log.origin == *origin).then_some(Some(log)).ok_or(HomeError::Damaged(path))
+}
+
+/// Opens a witness to cosign with it.
+pub(crate) fn open(fs: &std::sync::Arc<dyn Fs>, dir: &Path) -> Result<Home, HomeError> {
+    let keys = require(&**fs, dir)?;
+    let lock = fs.lock(&dir.join("lock")).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => HomeError::Locked(dir.to_owned()),
+        _ => HomeError::Io(error),
+    })?;
+    let state = state(dir);
+    if !fs.exists(&state)? {
+        return Err(HomeError::Forgot(state));
+    }
+    // A process that was killed may leave names that were never synced.
+    fs.sync_dir(dir)?;
+    fs.sync_dir(&dir.join("logs"))?;
+    let memory = Memory::open(fs.clone(), &state)?;
+    let signers = keys.iter().map(|key| keys::load(&**fs, &key_dir(dir), key));
+    Ok(Home { signers: signers.collect::<Result<_, _>>()?, memory, lock })
+}
+
+/// Keeps evidence, and returns where it is.
+pub(crate) fn keep_evidence(fs: &dyn Fs, dir: &Path, evidence: &VerifiedEvidence) -> io::Result<PathBuf> {
+    let folder = dir.join("evidence");
+    fs.create_dir_all(&folder)?;
+    let path = folder.join(evidence.file_name());
+    if !fs.exists(&path)? {
+        // Whoever has a log's key can make any number of them; one says it all.
+        if fs.list(&folder)?.len() >= MAX_EVIDENCE {
+            return Err(io::Error::other(format!("{} is full of evidence", folder.display())));
+        }
+        fs.create_durable(&path, evidence.evidence().to_string().as_bytes(), Mode::Shared)?;
+    }
+    Ok(path)
+}
+
+/// The keys of the witness that must be here.
+fn require(fs: &dyn Fs, dir: &Path) -> Result<Vec<VerifierKey>, HomeError> {
+    let path = dir.join("witness");
+    if !fs.exists(&path)? {
+        return Err(HomeError::Missing(dir.to_owned()));
+    }
+    let text = read_text(fs, &path)?;
+    let parsed = text.strip_prefix(MANIFEST).and_then(|rest| rest.strip_prefix("name "));
+    let keys = parsed.and_then(|rest| rest.split_once('\n')).and_then(|(_, keys)| parse_keys(keys));
+    keys.filter(|keys| !keys.is_empty()).ok_or(HomeError::Damaged(path))
+}
+
+fn read_log(fs: &dyn Fs, path: &Path) -> Result<KnownLog, HomeError> {
+    let text = read_text(fs, path)?;
+    let parsed = text.strip_prefix(LOG_MANIFEST).and_then(|rest| rest.strip_prefix("origin "));
+    let parsed = parsed.and_then(|rest| rest.split_once('\n')).and_then(|(origin, keys)| {
+        Some(KnownLog { origin: Origin::new(origin).ok()?, keys: parse_keys(keys)? })
+    });
+    parsed.ok_or_else(|| HomeError::Damaged(path.to_owned()))
+}
+
+fn parse_keys(lines: &str) -> Option<Vec<VerifierKey>> {
+    lines.lines().map(|line| VerifierKey::parse(line.strip_prefix("key ")?).ok()).collect()
+}
+
+fn read_text(fs: &dyn Fs, path: &Path) -> Result<String, HomeError> {
+    let bytes = fs.read(path, MAX_MANIFEST_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| HomeError::Damaged(path.to_owned()))
+}
+
+fn log_file(dir: &Path, origin: &Origin) -> PathBuf {
+    dir.join("logs").join(hex(&origin.sha256()))
+}
+
+fn key_dir(dir: &Path) -> PathBuf {
+    dir.join("keys")
+}
+
+fn state(dir: &Path) -> PathBuf {
+    dir.join("state")
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,153 @@
+//! Evidence against a log: kept where it is met, and checked by anybody, offline.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use graven_note::{
+    Evidence, VerifiedCheckpoint, VerifiedEvidence, VerifierKey,
+    evidence::{MAX_EVIDENCE_BYTES, Shows},
+};
+use graven_store::{Fs, RealFs, fs::Mode};
+use serde_json::json;
+
+use crate::{
+    exit::{Failure, Outcome},
+    output,
+    trust::TrustArgs,
+};
+
+const EXAMPLES: &str = "\
+Needs no server and no network. The keys are yours, as the log's operator published them: none is taken from the file. \
+Ends with exit code 0 where the file proves that the log's keys signed what cannot both be true, and with 1 where it \
+proves nothing.
+
+Examples:
+  graven evidence verify --policy audit.policy 3f0c…-5-a1baec9d-5-bf8d4e2c.evidence
+  graven evidence verify --key VKEY --origin example.com/audit FILE";
+
+/// Check evidence that a log signed two trees that cannot both be
+#[derive(Args, Debug)]
+pub(crate) struct EvidenceArgs {
+    #[command(subcommand)]
+    command: EvidenceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum EvidenceCommand {
+    Verify(VerifyArgs),
+}
+
+/// Check, offline, what a file of evidence proves
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+struct VerifyArgs {
+    /// The file, as the commands that meet a split view write it
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// The log that the keys given by --key are of [default: the one that they are named after]
+    #[arg(long, value_name = "ORIGIN", conflicts_with = "policy", help_heading = "Trust")]
+    origin: Option<String>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+pub(crate) fn run(args: &EvidenceArgs) -> Outcome {
+    let EvidenceCommand::Verify(args) = &args.command;
+    let pinned = args.trust.demanded()?;
+    let shown = args.file.display();
+    let evidence = Evidence::parse(&read(&args.file)?);
+    let evidence = evidence.map_err(|error| Failure::check_failed(format_args!("{shown}: {error}")))?;
+    let origin = evidence.origin().clone();
+    let is_named = |key: &&VerifierKey| match &args.origin {
+        Some(named) => named == origin.as_str(),
+        None => key.name().as_str() == origin.as_str(),
+    };
+    let keys: Vec<_> = pinned.keys().into_iter().filter(is_named).cloned().collect();
+    if keys.is_empty() {
+        return Err(Failure::check_failed(format_args!(
+            "{shown} accuses the log {origin}, which no pinned key is of: if yours are, say so with --origin"
+        )));
+    }
+    let verified = evidence.verify(&keys);
+    let verified =
+        verified.map_err(|error| Failure::check_failed(format_args!("{shown} proves nothing: {error}")))?;
+    output::either(args.json, || as_json(&verified), || explain(&verified))
+}
+
+/// What is proven, in two lines.
+fn explain(evidence: &VerifiedEvidence) -> String {
+    let signed: Vec<_> = evidence.heads().iter().map(signed_by).collect();
+    let consequence = match evidence.evidence().shows() {
+        Shows::FalseEmpty { .. } => "a tree without entries has one root, and this is another",
+        _ => {
+            "no log that only grows has both: somebody who holds its key shows different people different contents"
+        }
+    };
+    format!("proven: {evidence}\n{}: {consequence}", signed.join("; "))
+}
+
+fn signed_by(head: &VerifiedCheckpoint) -> String {
+    let keys: Vec<_> = head.note().signatures().iter().map(|it| it.key().key_id().to_string()).collect();
+    let time = head.time().and_then(output::time_of).map(output::time);
+    let time = time.map_or_else(|| "at no stated time".to_owned(), |time| format!("at {time}"));
+    format!("{} signed by {} {time}", head.checkpoint().size(), keys.join(" and "))
+}
+
+fn as_json(evidence: &VerifiedEvidence) -> serde_json::Value {
+    let heads = evidence.heads().iter().map(|head| {
+        json!({
+            "size": head.checkpoint().size().get(),
+            "root": head.checkpoint().root().to_string(),
+            "time": head.time().and_then(output::time_of).map(output::time),
+            "checkpoint": head.note().as_str(),
+        })
+    });
+    json!({
+        "ok": true,
+        "verified": true,
+        "origin": evidence.evidence().origin().as_str(),
+        "proven": evidence.to_string(),
+        "heads": heads.collect::<Vec<_>>(),
+    })
+}
+
+/// Keeps what proves a failure, and says where. That it cannot be kept must not hide the failure.
+pub(crate) fn keep_of(failure: &Failure, folder: &Path) {
+    let Some(evidence) = failure.evidence() else { return };
+    match keep(evidence, folder) {
+        Ok(path) => output::note(format_args!("evidence: {}", path.display())),
+        Err(error) => {
+            output::note(format_args!("the evidence cannot be kept in {}: {error}", folder.display()));
+            output::note(evidence.evidence());
+        }
+    }
+}
+
+/// Writes evidence, durably, and answers where it is. What is there already is never replaced: the name follows from
+/// the contradiction, so that it is the same one.
+pub(crate) fn keep(evidence: &VerifiedEvidence, folder: &Path) -> io::Result<PathBuf> {
+    let files: &dyn Fs = &RealFs;
+    files.create_dir_all(folder)?;
+    let path = folder.join(evidence.file_name());
+    match files.create_durable(&path, evidence.evidence().to_string().as_bytes(), Mode::ReadOnly) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(path),
+        written => written.map(|()| path),
+    }
+}
+
+fn read(path: &Path) -> Outcome<Vec<u8>> {
+    let length = fs::metadata(path).map_err(|error| Failure::file(path, &error))?.len();
+    if usize::try_from(length).is_ok_and(|length| length <= MAX_EVIDENCE_BYTES) {
+        return fs::read(path).map_err(|error| Failure::file(path, &error));
+    }
+    Err(Failure::check_failed(format_args!("{} is too long to be evidence", path.display())))
+}

@@ -1,0 +1,153 @@
+//! `graven witness`: whoever remembers what logs said, and cosigns nothing else.
+
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use graven_note::VerifierKey;
+use graven_store::RealFs;
+use graven_witness::{HomeError, KEY_TYPES, KeyType, add_log, init, known_logs};
+
+use crate::{
+    exit::{Exit, Failure, Outcome},
+    output,
+};
+
+const INIT_EXAMPLES: &str = "\
+Prints the witness's verifier keys, one a line and nothing else: they go into the policies of logs and of those who check \
+them, as `witness NAME VKEY URL`.
+
+The state in FOLDER/state is what makes a witness: without it, it does not start, and a copy of it that is not the newest \
+must not be put in its place.
+
+Examples:
+  graven witness init --data-dir w1 --name example.com/w1 > w1.vkeys
+  graven witness add-log --data-dir w1 --origin example.com/audit --key VKEY
+  graven witness serve --data-dir w1";
+
+const ADD_LOG_EXAMPLES: &str = "\
+A checkpoint counts when one of the log's keys signed it, and none of the others wrongly. A running witness notices at once.
+
+Examples:
+  graven witness add-log --data-dir w1 --origin example.com/audit --key VKEY --key VKEY
+  graven witness add-log --data-dir w1 --origin example.com/audit --keys audit.vkeys";
+
+/// Be a witness: remember what logs said, and cosign only what is consistent with it (C2SP tlog-witness)
+#[derive(Args, Debug)]
+pub(crate) struct WitnessArgs {
+    #[command(subcommand)]
+    command: WitnessCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum WitnessCommand {
+    Init(InitArgs),
+    AddLog(AddLogArgs),
+    List(ListArgs),
+    Serve(serve::ServeArgs),
+}
+
+/// Make a witness, with keys of its own
+#[derive(Args, Debug)]
+#[command(after_help = INIT_EXAMPLES)]
+struct InitArgs {
+    /// Folder to make; refused where it holds anything
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: PathBuf,
+
+    /// Name of the witness, unique in the world: its keys have it
+    #[arg(long, value_name = "NAME")]
+    name: String,
+
+    /// What to cosign with: ed25519, ml-dsa-44 or both
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', default_values = ["ed25519", "ml-dsa-44"])]
+    key_types: Vec<String>,
+}
+
+/// Make a log known to a witness, or known by one more key
+#[derive(Args, Debug)]
+#[command(after_help = ADD_LOG_EXAMPLES)]
+struct AddLogArgs {
+    /// The witness's data directory
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: PathBuf,
+
+    /// The log's origin: the first line of its checkpoints
+    #[arg(long, value_name = "ORIGIN")]
+    origin: String,
+
+    /// A verifier key of the log; may be given several times
+    #[arg(long = "key", value_name = "VKEY", required_unless_present = "key_files")]
+    keys: Vec<String>,
+
+    /// File with verifier keys of the log, one a line
+    #[arg(long = "keys", value_name = "FILE")]
+    key_files: Vec<PathBuf>,
+}
+
+/// Print the logs that a witness knows, with their keys
+#[derive(Args, Debug)]
+struct ListArgs {
+    /// The witness's data directory
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: PathBuf,
+}
+
+pub(crate) async fn run(args: WitnessArgs) -> Outcome {
+    match args.command {
+        WitnessCommand::Init(args) => run_init(&args),
+        WitnessCommand::AddLog(args) => run_add_log(&args),
+        WitnessCommand::List(args) => run_list(&args),
+        WitnessCommand::Serve(args) => serve::run(args).await,
+    }
+}
+
+fn run_init(args: &InitArgs) -> Outcome {
+    let known = |name: &String| KEY_TYPES.into_iter().find(|kind| kind.name == name);
+    let types: Option<Vec<KeyType>> = args.key_types.iter().map(known).collect();
+    let types = types.ok_or_else(|| Failure::trouble("a key type is ed25519 or ml-dsa-44"))?;
+    let made = init(&RealFs, &args.data_dir, &args.name, &types)?;
+    made.keys.iter().try_for_each(output::line)?;
+    output::note(format_args!(
+        "next: graven witness add-log --data-dir {} --origin ORIGIN --key VKEY",
+        args.data_dir.display()
+    ));
+    Ok(())
+}
+
+fn run_add_log(args: &AddLogArgs) -> Outcome {
+    let mut lines = args.keys.clone();
+    for path in &args.key_files {
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+        lines.extend(text.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    let parse = |line: &String| {
+        VerifierKey::parse(line).map_err(|error| Failure::trouble(format_args!("{line}: {error}")))
+    };
+    let keys = lines.iter().map(parse).collect::<Outcome<Vec<_>>>()?;
+    let log = add_log(&RealFs, &args.data_dir, &args.origin, &keys)?;
+    let (count, s) = (log.keys.len(), if log.keys.len() == 1 { "" } else { "s" });
+    output::note(format_args!("{} is known by {count} key{s}", log.origin));
+    Ok(())
+}
+
+fn run_list(args: &ListArgs) -> Outcome {
+    for log in known_logs(&RealFs, &args.data_dir)? {
+        output::line(&log.origin)?;
+        log.keys.iter().try_for_each(|key| output::line(format_args!("  {key}")))?;
+    }
+    Ok(())
+}
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        match error {
+            HomeError::Forgot(_) => Self::new(Exit::Rollback, error),
+            HomeError::State(_) | HomeError::Damaged(_) | HomeError::KeyMismatch(_) => {
+                Self::check_failed(error)
+            }
+            _ => Self::trouble(error),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A server whose log has witnesses: its settings, and how it ends where they know more than it does.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
+use graven_note::{LocalSigner, SignatureType, Signer as _};
+
+use crate::bench::Bench;
+
+const SERVE: &str = "serve --config graven.toml --dev --listen 127.0.0.1:0 --ops-listen off";
+
+/// A witness that has cosigned this size already, whatever it is asked: for as long as the test runs.
+fn witness_that_saw(size: u64) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(&stream);
+            let mut length = 0;
+            for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length: ") {
+                    length = value.parse().unwrap();
+                }
+            }
+            reader.read_exact(&mut vec![0; length]).unwrap();
+            let body = format!("{size}\n");
+            let head = "HTTP/1.1 409 Conflict\r\ncontent-type: text/x.tlog.size\r\nconnection: close\r\n";
+            let length = body.len();
+            drop((&stream).write_all(format!("{head}content-length: {length}\r\n\r\n{body}").as_bytes()));
+        }
+    });
+    url
+}
+
+/// A folder with settings that give the log `audit` one witness, at this URL.
+fn watched(url: &str) -> Bench {
+    let bench = Bench::with_log();
+    let key = LocalSigner::generate("w.example/1".parse().unwrap(), SignatureType::CosignatureV1, &[7; 32]);
+    let policy = format!("witness w1 {} {url}\nquorum w1\n", key.unwrap().vkey());
+    bench.write("audit.witness-policy", policy);
+    bench.write(
+        "graven.toml",
+        "data_dir = \"data\"\n[witnessing.audit]\npolicy = \"audit.witness-policy\"\npublish = \"witnessed\"\n",
+    );
+    bench
+}
+
+#[test]
+fn a_data_directory_that_a_witness_knows_more_of_ends_with_4_and_says_which_sizes() {
+    let bench = watched(&witness_that_saw(3));
+    // The directory as it was before it was served, and one that went on.
+    let ended = bench.run(SERVE);
+    ended.refused(4, "witness `w1` has cosigned size 3, and this data directory ends at size 0");
+    ended.refused(4, "graven recover --from URL");
+    ended.refused(4, "new origin");
+}
+
+#[test]
+fn without_answers_reads_are_served_and_appends_told_to_come_back() {
+    // Nobody listens there.
+    let bench = watched("http://127.0.0.1:1");
+    let server = bench.serve_with(SERVE);
+    bench.write("entry", "an entry");
+    bench.at(&server, "head").ok();
+    let ran = bench.at(&server, "append entry");
+    assert!(ran.code != Some(0) && ran.stderr.contains("witnesses"), "{ran}");
+    server.stop();
+}
+
+#[test]
+fn settings_of_witnesses_are_checked_before_anything_is_served() {
+    let bench = watched("http://127.0.0.1:1");
+    let check = "config check --config graven.toml";
+    let settings = String::from_utf8(bench.read("graven.toml")).unwrap();
+    bench.write("credentials.toml", "");
+    bench.write("graven.toml", format!("{settings}[access]\ncredentials = \"credentials.toml\"\n"));
+    let said = bench.run(check).ok();
+    assert!(said.text().contains("audit: 1 witnesses, heads are published with their quorum"), "{said}");
+    bench.write("graven.toml", &settings);
+    let policy = String::from_utf8(bench.read("audit.witness-policy")).unwrap();
+    for (policy, says) in [
+        (policy.replace("quorum w1", "quorum none"), "without any witness"),
+        (policy.replace("http:", "ftp:"), "no URL of http or https"),
+        (policy.replace("quorum w1", "quorum w2"), "w2"),
+    ] {
+        bench.write("audit.witness-policy", policy);
+        bench.run(SERVE).refused(2, says);
+    }
+    bench.write("audit.witness-policy", policy);
+    bench.write("graven.toml", settings.replace("witnessing.audit", "witnessing.adit"));
+    bench.run(SERVE).refused(2, "no log of that name");
+}
