@@ -13,7 +13,7 @@ use tidy::{
 };
 
 /// Each crate and its layer. An arrow goes from a crate to one it depends on, and only ever points down.
-const LAYERS: [(&str, u8); 11] = [
+const LAYERS: [(&str, u8); 12] = [
     ("graven-merkle", 0),
     ("graven-note", 1),
     ("graven-net", 2),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, u8); 11] = [
     ("graven-log", 3),
     ("graven-client", 3),
     ("graven-index", 4),
+    ("graven-mirror", 4),
     ("graven-server", 4),
     ("graven-witness", 4),
     ("graven", 5),
@@ -78,7 +79,8 @@ const CLOCKS: [&str; 2] = ["Instant", "SystemTime"];
 
 /// Below the command and the client, files are touched through the store's `Fs` seam alone, so that the
 /// simulator sees every step. These crates are bound by that, except for the files that are the seam.
-const BEHIND_THE_SEAM: [&str; 4] = ["graven-store", "graven-log", "graven-index", "graven-server"];
+const BEHIND_THE_SEAM: [&str; 5] =
+    ["graven-store", "graven-log", "graven-index", "graven-mirror", "graven-server"];
 const THE_SEAM: [&str; 2] = ["graven-store/src/real.rs", "graven-store/src/sled_rows.rs"];
 
 /// What may lie at the top level, next to names that begin with a dot.

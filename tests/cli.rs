@@ -19,6 +19,8 @@ mod directories;
 mod encrypted;
 #[path = "cli/reads.rs"]
 mod reads;
+#[path = "cli/recovering.rs"]
+mod recovering;
 #[path = "cli/serving.rs"]
 mod serving;
 #[path = "cli/tampering.rs"]

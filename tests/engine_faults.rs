@@ -13,6 +13,8 @@ mod damage;
 mod directory;
 #[path = "engine_faults/limits.rs"]
 mod limits;
+#[path = "engine_faults/restoring.rs"]
+mod restoring;
 #[path = "engine_faults/rollback.rs"]
 mod rollback;
 #[path = "engine_faults/storage.rs"]

@@ -109,7 +109,8 @@ pub enum OpenError {
     /// Storage is older than what was signed.
     #[error(
         "log `{log}`: its {part} reaches size {have}, and size {signed} was signed: this data directory went back in time. \
-         Nothing will be signed or appended. Restore the newer one, or start a new log under a new origin"
+         Nothing will be signed or appended. Restore the newer one, fetch the missing entries from a copy with `graven recover`, \
+         or start a new log under a new origin"
     )]
     Behind {
         /// Which log.
@@ -135,6 +136,60 @@ pub enum OpenError {
     /// Storage failed.
     #[error("storage: {0}")]
     Io(#[from] io::Error),
+}
+
+/// A log was not restored from a copy.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The data directory does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// No log of that name has its manifest and keys here.
+    #[error("there is no log `{0}` in this data directory: its manifest and keys must be there")]
+    NoLog(crate::meta::LogName),
+    /// The copy's checkpoint is not one that this log signed with all its keys.
+    #[error("the copy's checkpoint was not signed by every key of the log: {0}")]
+    Unsigned(String),
+    /// The copy ends before what is known here.
+    #[error("the copy has {copy} entries, and {what} reaches {size}: take a copy that has them all")]
+    Older {
+        /// What knows of more.
+        what: &'static str,
+        /// How far that reaches.
+        size: u64,
+        /// How far the copy reaches.
+        copy: u64,
+    },
+    /// The copy is of another history.
+    #[error(
+        "the tree of {size} entries that is here is not the beginning of the copy's ({why}): one of them was changed, or the          log signed two histories. Keep both, and find out which"
+    )]
+    Differs {
+        /// The size of the tree here.
+        size: u64,
+        /// What does not hold.
+        why: graven_merkle::VerifyError,
+    },
+    /// A bundle of the copy is not what the log signed.
+    #[error("the copy was changed: {path}: {why}")]
+    Unproven {
+        /// Which bundle.
+        path: graven_merkle::tile::BundlePath,
+        /// What does not hold.
+        why: graven_merkle::tile::UnprovenBundle,
+    },
+    /// The copy cannot be read.
+    #[error("the copy cannot be read: {0}")]
+    Copy(io::Error),
+    /// Storage failed.
+    #[error("storage: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<graven_store::journal::OpenError> for RestoreError {
+    fn from(error: graven_store::journal::OpenError) -> Self {
+        Self::Open(error.into())
+    }
 }
 
 /// Entries were not appended.

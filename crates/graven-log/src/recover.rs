@@ -10,10 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use graven_merkle::{LeafIndex, TreeSize};
-use graven_note::{Checkpoint, VerifierKey};
+use graven_merkle::{Frontier, LeafIndex, TreeSize};
+use graven_note::{Checkpoint, Signer, VerifierKey};
 use graven_store::fs::Lock;
-use graven_store::journal::{Journal, LogId, RecordBuilder};
+use graven_store::journal::{Journal, LogId, OpenError as JournalError, RecordBuilder};
 use graven_store::{ChainFile, Objects, planted};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -22,13 +22,14 @@ use zeroize::Zeroizing;
 use crate::clock::LogClock;
 use crate::config::Config;
 use crate::env::Env;
-use crate::error::OpenError;
-use crate::log::Log;
+use crate::error::{OpenError, RestoreError};
+use crate::log::{Head, Log};
 use crate::meta::{Kind, LOG_FORMAT, LogMeta, LogName, MAX_MANIFEST_BYTES, Paths, SERVER_FORMAT, ServerMeta};
 use crate::metrics::Metrics;
 use crate::replay::{Replay, Replayed};
+use crate::restore::{LogCopy, Target};
 use crate::sequencer::{Identity, Sequencer};
-use crate::signing::{self, SignError, Signing};
+use crate::signing::{self, SignError, Signed, Signing};
 use crate::tail::Tail;
 use crate::tree::Tree;
 use crate::window::Window;
@@ -101,6 +102,28 @@ pub(crate) fn manifests(env: &Env, paths: &Paths) -> Result<Vec<LogMeta>, OpenEr
 
 /// Opens a data directory and makes it ready to be written.
 pub(crate) fn open(env: &Env, dir: &Path, config: &Config) -> Result<Opened, OpenError> {
+    open_each(env, dir, config, |env, paths, meta, replayed| open_log(env, paths, meta, replayed, config))
+}
+
+/// The same for restoring the log that `target` names: none is served, so any may be behind what was signed.
+pub(crate) fn open_to_restore(
+    env: &Env,
+    dir: &Path,
+    config: &Config,
+    target: &Target,
+    copy: &mut dyn LogCopy,
+) -> Result<Opened, RestoreError> {
+    open_each(env, dir, config, |env, paths, meta, replayed| {
+        open_log_to_restore(env, paths, meta, replayed, target, copy)
+    })
+}
+
+fn open_each<E: From<OpenError> + From<JournalError> + From<io::Error>>(
+    env: &Env,
+    dir: &Path,
+    config: &Config,
+    mut open_log: impl FnMut(&Env, &Paths, LogMeta, Replayed) -> Result<Lane, E>,
+) -> Result<Opened, E> {
     let paths = Paths::new(dir);
     let (server, lock) = enter(env, &paths)?;
     settle_names(env, &paths)?;
@@ -112,14 +135,14 @@ pub(crate) fn open(env: &Env, dir: &Path, config: &Config) -> Result<Opened, Ope
     let mut lanes = BTreeMap::new();
     for meta in manifests(env, &paths)? {
         let replayed = replay.logs.remove(&meta.id).unwrap_or_default();
-        let lane = open_log(env, &paths, meta, replayed, config)?;
+        let lane = open_log(env, &paths, meta, replayed)?;
         logs.insert(lane.log.meta.name.clone(), lane.log.clone());
         lanes.insert(lane.log.meta.id, lane);
     }
     if let Some((id, _)) = replay.logs.first_key_value() {
         let (log, what) =
             (format!("number {}", id.0), "the journal has entries of it, and its folder is gone".to_owned());
-        return Err(OpenError::Damaged { log, what });
+        return Err(OpenError::Damaged { log, what }.into());
     }
     let journalled_floor_ns = replay.window.floor_ns();
     let clock = Arc::new(Mutex::new(LogClock::after(replay.last_time_ns)));
@@ -175,6 +198,102 @@ fn rewrite_keys(
     Ok(())
 }
 
+/// What a log's files say, before its tree is rebuilt.
+pub(crate) struct Records {
+    signers: Vec<Arc<dyn Signer>>,
+    pub(crate) chain: ChainFile,
+    pub(crate) signed: Signed,
+    pub(crate) exported: Option<Checkpoint>,
+}
+
+impl Records {
+    pub(crate) fn read(
+        env: &Env,
+        paths: &Paths,
+        meta: &LogMeta,
+        replayed: &Replayed,
+    ) -> Result<Self, OpenError> {
+        let name = &meta.name;
+        replayed.check().map_err(|what| damage(meta, what))?;
+        let signers = keys::load_all(&*env.fs, &paths.keys(name), meta)?;
+        if !env.fs.exists(&paths.signer(name))? {
+            let what = "its signer journal is missing: restore it, it can never be made anew";
+            return Err(damage(meta, what.to_owned()));
+        }
+        let (chain, payloads) = ChainFile::open(&*env.fs, &paths.signer(name))?;
+        let signed = signing::last_signed(&payloads, &meta.origin, &meta.keys)
+            .ok_or_else(|| damage(meta, "its signer journal is not one of this log".to_owned()))?;
+        let exported = rollback::exported(env, paths, meta)?;
+        Ok(Self { signers, chain, signed, exported })
+    }
+}
+
+/// What a log has stored: its tree, rebuilt.
+pub(crate) struct Grown {
+    objects: Arc<Objects>,
+    pub(crate) tree: Tree,
+    tail: Tail,
+    pub(crate) frontier: Frontier,
+    sealed: u64,
+}
+
+impl Grown {
+    pub(crate) fn rebuild(
+        env: &Env,
+        paths: &Paths,
+        meta: &LogMeta,
+        replayed: Replayed,
+    ) -> Result<Self, OpenError> {
+        let damaged = |what: String| damage(meta, what);
+        let objects = Arc::new(Objects::open(env.fs.clone(), &paths.site(&meta.name))?);
+        let tree = Tree::open(env.fs.clone(), paths.nodes(&meta.name), objects.clone(), replayed.sealed)
+            .map_err(|error| unread_tile(error, damaged))?;
+        let sealed = size_of(replayed.sealed).map_err(damaged)?;
+        let mut frontier = tree.frontier(sealed)?;
+        let mut tail = Tail::default();
+        let mut nodes = Vec::new();
+        for (chunk, leaves) in replayed.chunks {
+            let skip = usize::try_from(frontier.size().get().saturating_sub(chunk.first));
+            for leaf in leaves.into_iter().skip(skip.unwrap_or(usize::MAX)) {
+                frontier.push_with(leaf, |id, hash| nodes.push((id, hash)));
+            }
+            tail.push(chunk);
+        }
+        tree.extend(&nodes);
+        Ok(Self { objects, tree, tail, frontier, sealed: replayed.sealed })
+    }
+
+    /// The log, from here on.
+    pub(crate) fn into_lane(
+        self,
+        env: &Env,
+        paths: &Paths,
+        meta: LogMeta,
+        signing: Signing,
+        OpenedWitnesses { witnesses, published: head }: OpenedWitnesses,
+    ) -> Result<Lane, OpenError> {
+        let Self { objects, tree, tail, frontier, sealed } = self;
+        let sequencer =
+            sequencer_of(meta.kind).ok_or_else(|| OpenError::Foreign(paths.manifest(&meta.name)))?;
+        let log = Arc::new(Log {
+            tree,
+            tail: RwLock::new(tail),
+            objects,
+            sequenced: AtomicU64::new(frontier.size().get()),
+            integrated: AtomicU64::new(frontier.size().get()),
+            sealed: AtomicU64::new(sealed),
+            frozen: AtomicBool::new(env.fs.exists(&paths.frozen(&meta.name))?),
+            recent: RwLock::new([(head.size(), *head.checkpoint.root())].into()),
+            head: watch::Sender::new(Arc::new(head)),
+            signing: Mutex::new(signing),
+            witnesses,
+            site: paths.site(&meta.name),
+            meta,
+        });
+        Ok(Lane { log, frontier, sequencer })
+    }
+}
+
 /// Opens one log: rebuilds its tree, compares it with what was signed, and releases the last signed head again.
 pub(crate) fn open_log(
     env: &Env,
@@ -183,87 +302,81 @@ pub(crate) fn open_log(
     replayed: Replayed,
     config: &Config,
 ) -> Result<Lane, OpenError> {
-    let name = meta.name.clone();
-    let damaged = |what: String| OpenError::Damaged { log: name.to_string(), what };
-    replayed.check().map_err(damaged)?;
-    let signers = keys::load_all(&*env.fs, &paths.keys(&name), &meta)?;
-    if !env.fs.exists(&paths.signer(&name))? {
-        let what = "its signer journal is missing: restore it, it can never be made anew";
-        return Err(damaged(what.to_owned()));
-    }
-    let (chain, payloads) = ChainFile::open(&*env.fs, &paths.signer(&name))?;
-    let mut signed = signing::last_signed(&payloads, &meta.origin, &meta.keys)
-        .ok_or_else(|| damaged("its signer journal is not one of this log".to_owned()))?;
-    let exported = rollback::exported(env, paths, &meta)?;
+    let changed = |size: TreeSize| OpenError::Changed { log: meta.name.to_string(), size: size.get() };
+    let Records { signers, chain, mut signed, exported } = Records::read(env, paths, &meta, &replayed)?;
     if !planted("no-compare-and-swap") {
         rollback::refuse_behind(&meta, &replayed, &signed, exported.as_ref())?;
     }
-
-    let objects = Arc::new(Objects::open(env.fs.clone(), &paths.site(&name))?);
-    let tree = Tree::open(env.fs.clone(), paths.nodes(&name), objects.clone(), replayed.sealed)
-        .map_err(|error| unread_tile(error, damaged))?;
-    let sealed = size_of(replayed.sealed).map_err(damaged)?;
-    let mut frontier = tree.frontier(sealed)?;
-    let mut tail = Tail::default();
-    let mut nodes = Vec::new();
-    for (chunk, leaves) in replayed.chunks {
-        let skip = usize::try_from(frontier.size().get().saturating_sub(chunk.first)).unwrap_or(usize::MAX);
-        for leaf in leaves.into_iter().skip(skip) {
-            frontier.push_with(leaf, |id, hash| nodes.push((id, hash)));
-        }
-        tail.push(chunk);
-    }
-    tree.extend(&nodes);
-
+    let grown = Grown::rebuild(env, paths, &meta, replayed)?;
+    let Grown { objects, tree, tail, frontier, sealed } = &grown;
     if planted("no-compare-and-swap") && frontier.size() < signed.checkpoint.size() {
         // The bug: the head follows what is stored, whatever was signed.
         signed.checkpoint = Checkpoint::new(meta.origin.clone(), frontier.size(), frontier.root());
         signed.note = None;
     }
     if !planted("no-compare-and-swap") {
-        rollback::refuse_overtaken(&meta, &objects, &tail, replayed.sealed, frontier.size().get())?;
+        rollback::refuse_overtaken(&meta, objects, tail, *sealed, frontier.size().get())?;
         if let Some(exported) = exported
-            && !rollback::has_root(&tree, &exported, damaged)?
+            && !rollback::has_root(tree, &exported, |what| damage(&meta, what))?
         {
-            return Err(OpenError::Changed { log: name.to_string(), size: exported.size().get() });
+            return Err(changed(exported.size()));
         }
     }
     let signed_frontier = tree.frontier(signed.checkpoint.size())?;
     if !signing::agrees(&signed_frontier, &signed.checkpoint) {
-        return Err(OpenError::Changed { log: name.to_string(), size: signed.checkpoint.size().get() });
+        return Err(changed(signed.checkpoint.size()));
     }
     let mut signing =
-        Signing::resume(env.fs.clone(), paths.signer(&name), chain, signed, signers, signed_frontier);
+        Signing::resume(env.fs.clone(), paths.signer(&meta.name), chain, signed, signers, signed_frontier);
     let signed = signing.release_last().map_err(|error| match error {
         SignError::Io(error) => OpenError::Io(error),
-        other => damaged(other.to_string()),
+        other => damage(&meta, other.to_string()),
     })?;
-    let (settings, now_ns) = (config.witnessing.get(&name), env.clock.monotonic_ns());
-    let (fs, path) = (env.fs.clone(), paths.witnessed(&name));
-    let OpenedWitnesses { witnesses, published: head } =
-        witnessing::open(fs, path, &meta, settings, signed, now_ns)?;
-    let mut sequencer = sequencer_of(meta.kind).ok_or_else(|| OpenError::Foreign(paths.manifest(&name)))?;
-    let replay_from = sequencer.replay_from();
-    let frozen = env.fs.exists(&paths.frozen(&name))?;
-    let log = Arc::new(Log {
-        tree,
-        tail: RwLock::new(tail),
-        objects,
-        sequenced: AtomicU64::new(frontier.size().get()),
-        integrated: AtomicU64::new(frontier.size().get()),
-        sealed: AtomicU64::new(replayed.sealed),
-        frozen: AtomicBool::new(frozen),
-        recent: RwLock::new([(head.size(), *head.checkpoint.root())].into()),
-        head: watch::Sender::new(Arc::new(head)),
-        signing: Mutex::new(signing),
-        witnesses,
-        site: paths.site(&name),
-        meta,
-    });
-    if let Some(from) = replay_from {
-        replay_sequencer(&log, &mut *sequencer, from)?;
+    let (settings, now_ns) = (config.witnessing.get(&meta.name), env.clock.monotonic_ns());
+    let (fs, path) = (env.fs.clone(), paths.witnessed(&meta.name));
+    let head = witnessing::open(fs, path, &meta, settings, signed, now_ns)?;
+    let mut lane = grown.into_lane(env, paths, meta, signing, head)?;
+    if let Some(from) = lane.sequencer.replay_from() {
+        replay_sequencer(&lane.log, &mut *lane.sequencer, from)?;
     }
-    Ok(Lane { log, frontier, sequencer })
+    Ok(lane)
+}
+
+/// Opens one log for its entries to be restored: nothing is signed, and it may be behind what was.
+///
+/// Where it is the one that `target` names, the target is compared with all that is known and then counts as signed last.
+fn open_log_to_restore(
+    env: &Env,
+    paths: &Paths,
+    meta: LogMeta,
+    replayed: Replayed,
+    target: &Target,
+    copy: &mut dyn LogCopy,
+) -> Result<Lane, RestoreError> {
+    let Records { signers, mut chain, mut signed, exported } = Records::read(env, paths, &meta, &replayed)?;
+    let grown = Grown::rebuild(env, paths, &meta, replayed)?;
+    if meta.name == target.name {
+        let here = Checkpoint::new(meta.origin.clone(), grown.frontier.size(), grown.frontier.root());
+        target.reaches("its journal", here.size())?;
+        target.reaches("its signer journal", signed.checkpoint.size())?;
+        let witnessed = witnessing::last(env.fs.clone(), paths.witnessed(&meta.name), &meta)?;
+        let others = [exported.as_ref(), witnessed.as_ref()];
+        for known in [Some(&here), Some(&signed.checkpoint)].into_iter().chain(others).flatten() {
+            target.reaches("what it published or had witnessed", known.size())?;
+            target.begins_with(copy, known)?;
+        }
+        signed = target.adopt(&mut chain, signed)?;
+    }
+    let note = signed.note.clone().unwrap_or_default();
+    let head = Head { checkpoint: signed.checkpoint.clone(), time_seconds: signed.time_seconds, note };
+    let frontier = grown.frontier.clone();
+    let signing = Signing::resume(env.fs.clone(), paths.signer(&meta.name), chain, signed, signers, frontier);
+    let head = OpenedWitnesses { witnesses: None, published: head };
+    Ok(grown.into_lane(env, paths, meta, signing, head)?)
+}
+
+fn damage(meta: &LogMeta, what: String) -> OpenError {
+    OpenError::Damaged { log: meta.name.to_string(), what }
 }
 
 /// A tile that is missing or not a tile is damage; a system call that fails says nothing about the tile.

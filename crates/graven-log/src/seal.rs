@@ -33,7 +33,9 @@ pub(crate) fn round(log: &Log) -> io::Result<Option<u64>> {
     let width = u64::from(TILE_WIDTH);
     let sealed = log.sealed.load(Ordering::Acquire);
     let first = sealed / width;
-    let last = (log.head().size().get() / width).min(first + ROUND_BUNDLES);
+    // A log that is being restored has a head before it has the entries.
+    let there = log.head().size().get().min(log.integrated.load(Ordering::Acquire));
+    let last = (there / width).min(first + ROUND_BUNDLES);
     if last <= first {
         return Ok(None);
     }

@@ -105,6 +105,12 @@ pub(crate) fn last_signed(payloads: &[Vec<u8>], origin: &Origin, keys: &[Verifie
     last.filter(|signed| signed.checkpoint.origin() == origin)
 }
 
+/// Journals what was signed in an earlier life.
+pub(crate) fn journal(chain: &mut ChainFile, signed: &Signed) -> io::Result<()> {
+    chain.append(&body_payload(&signed.checkpoint, signed.time_seconds))?;
+    signed.note.as_ref().map_or(Ok(()), |note| chain.append(&[b"N", &note[..]].concat()))
+}
+
 /// Every body that was journalled, in order.
 pub(crate) fn bodies(payloads: &[Vec<u8>]) -> impl Iterator<Item = Checkpoint> + '_ {
     payloads.iter().filter_map(|payload| {

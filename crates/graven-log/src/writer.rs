@@ -136,6 +136,21 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes entries durable that were sequenced in an earlier life, and takes them in.
+    pub(crate) fn restore(
+        &mut self,
+        log: &Log,
+        record: RecordBuilder,
+        leaves: Vec<Hash>,
+    ) -> std::io::Result<()> {
+        self.make_room(record.body_len())?;
+        let stored = self.journal.append(record, self.last_ns())?;
+        let leaves = vec![(log.meta.id, leaves)];
+        self.fix_sizes(&leaves);
+        self.integrate(&stored, leaves);
+        Ok(())
+    }
+
     /// Checks one request and frames its entries, or answers it.
     fn sequence(&mut self, job: Job, commit: &mut Commit) {
         let Job { log, drafts, claim, reply, .. } = job;

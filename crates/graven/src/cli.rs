@@ -7,8 +7,9 @@ use clap::{Parser, Subcommand};
 use crate::{
     append::AppendArgs, audit::AuditArgs, config::ConfigArgs, consistency::ConsistencyArgs, demo::DemoArgs,
     evidence::EvidenceArgs, exit, fsck::FsckArgs, get::GetArgs, head::HeadArgs, health::HealthArgs,
-    init::InitArgs, keys::KeysArgs, logs::LogArgs, monitor::MonitorArgs, prove::ProveArgs, serve::ServeArgs,
-    token::TokenArgs, verify::VerifyArgs, watch::WatchArgs, witness::WitnessArgs,
+    init::InitArgs, keys::KeysArgs, logs::LogArgs, mirror::MirrorArgs, monitor::MonitorArgs,
+    prove::ProveArgs, recover::RecoverArgs, serve::ServeArgs, token::TokenArgs, verify::VerifyArgs,
+    watch::WatchArgs, witness::WitnessArgs,
 };
 
 const ABOUT: &str = "\
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     Audit(AuditArgs),
     Fsck(FsckArgs),
+    Mirror(MirrorArgs),
+    Recover(RecoverArgs),
     Keys(KeysArgs),
     Token(TokenArgs),
     Config(ConfigArgs),

@@ -7,7 +7,7 @@ use graven_client::{
     StreamError, TlsProblem, TrustError,
     audit::{RemoteAuditError, SiteError},
 };
-use graven_log::{InitError, OpenError};
+use graven_log::{InitError, OpenError, RestoreError};
 use graven_note::VerifiedEvidence;
 use graven_store::{chain::ChainError, journal::OpenError as JournalError};
 
@@ -241,6 +241,19 @@ impl From<OpenError> for Failure {
             _ => Exit::Trouble,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Open(error) => error.into(),
+            RestoreError::Older { .. } => Self::new(Exit::Rollback, error),
+            RestoreError::Unsigned(_) | RestoreError::Differs { .. } | RestoreError::Unproven { .. } => {
+                Self::check_failed(error)
+            }
+            RestoreError::NoLog(_) | RestoreError::Copy(_) | RestoreError::Io(_) => Self::trouble(error),
+        }
     }
 }
 

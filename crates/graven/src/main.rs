@@ -19,9 +19,11 @@ mod keys;
 mod lines;
 mod logs;
 mod lookup;
+mod mirror;
 mod monitor;
 mod output;
 mod prove;
+mod recover;
 mod remote;
 mod serve;
 mod settings;
@@ -77,6 +79,8 @@ async fn run(command: Command) -> Outcome {
         Command::Verify(args) => verify::run(&args),
         Command::Audit(args) => audit::run(args).await,
         Command::Fsck(args) => fsck::run(&args),
+        Command::Mirror(args) => mirror::run(args).await,
+        Command::Recover(args) => recover::run(args).await,
         Command::Keys(args) => keys::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Witness(args) => witness::run(args).await,

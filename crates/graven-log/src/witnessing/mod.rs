@@ -31,7 +31,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use graven_merkle::{ConsistencyProof, Hash, TreeSize};
 use graven_note::policy::PolicyWord;
-use graven_note::{Policy, SignatureLine};
+use graven_note::{Checkpoint, Policy, SignatureLine, VerifiedCheckpoint};
 use graven_store::fs::Fs;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -207,6 +207,18 @@ pub(crate) fn open(
         }
     });
     Ok(OpenedWitnesses { witnesses, published })
+}
+
+/// The head that was witnessed last, whatever the policy is now.
+pub(crate) fn last(fs: Arc<dyn Fs>, path: PathBuf, meta: &LogMeta) -> Result<Option<Checkpoint>, OpenError> {
+    let damaged = || OpenError::Damaged {
+        log: meta.name.to_string(),
+        what: "its witness journal is not one of this log".to_owned(),
+    };
+    let journal = WitnessJournal::open(fs, path)?.ok_or_else(damaged)?;
+    let signed = |note: &Bytes| VerifiedCheckpoint::open(note, &meta.origin, &meta.keys);
+    let signed = journal.witnessed_note().map(signed).transpose().map_err(|_| damaged())?;
+    Ok(signed.map(|signed| signed.checkpoint().clone()))
 }
 
 fn pending(rounds: &Rounds) -> Pending {

@@ -12,6 +12,7 @@ mod bundle;
 mod expanded;
 mod layout;
 mod path;
+mod proven;
 
 pub use bundle::{BundleError, EntryBundle, EntryTooLong, MAX_ENTRY_BYTES};
 pub use expanded::{ExpandedTile, TileBytesError};
@@ -19,6 +20,7 @@ pub use layout::{
     BundleRange, LevelTiles, TileNode, bundle_ranges, levels, locate, new_bundles, new_tiles, tiles,
 };
 pub use path::{BundlePath, PathError, Resource, TileId, TilePath};
+pub use proven::{ProvenBundle, UnprovenBundle};
 
 use crate::HASH_BYTES;
 
