@@ -1,13 +1,12 @@
 //! Sources that lie: nothing of them is kept, cosigned or served, and what was verified before is served on.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Instant};
+use std::{fs, path::PathBuf, sync::Arc};
 
-use graven_client::audit::{Folder, Package, PackageReader, TileSource as _};
-use graven_merkle::tile::{ProvenBundle, Resource};
+use graven_client::audit::{Folder, TileSource as _};
+use graven_merkle::tile::Resource;
 use graven_mirror::{AddLog, Mirror, MirroredLog, UpdateError, Updated, add_log, init, origin_hash};
 use graven_note::Origin;
 use graven_store::{Fs, RealFs};
-use sha2::{Digest as _, Sha256};
 
 use crate::site::{ORIGIN, Site};
 
@@ -172,39 +171,4 @@ fn a_mirror_has_a_name_of_its_own() {
     };
     assert!(add_log(&RealFs, folder.path(), log).unwrap_err().to_string().contains("its own"));
     assert!(init(&RealFs, folder.path(), "m.example.com/m1").is_err(), "nothing that exists is changed");
-}
-
-/// How fast a copy is verified: at least 0.7 of what a bare SHA-256 over the same bytes does.
-#[test]
-#[ignore = "needs an optimised build and a quiet machine: it is a figure"]
-fn entries_are_hashed_again_nearly_as_fast_as_their_bytes_are() {
-    for entry_bytes in [300, 1_000, 4_000] {
-        let of = |index: u64| index.to_be_bytes().repeat(entry_bytes / 8);
-        let site = Site::of_entries(16 << 10, of);
-        let copied = Copied::of(&site);
-        let (_mirror, log) = copied.open();
-        let head = site.trust().verify_head(&fs::read(site.path("checkpoint")).unwrap()).unwrap();
-        let files = source(&site);
-        let packages = PackageReader::new(&files, head.size()).packages(0..64).unwrap();
-        let bytes: usize = packages.iter().map(|package| package.bytes.len()).sum();
-        let per_second = |begun: Instant| bytes as f64 / begun.elapsed().as_secs_f64() / 1e6;
-
-        let begun = Instant::now();
-        let digest = packages.iter().map(|package| Sha256::digest(&package.bytes)[0]).max();
-        let bare = per_second(begun);
-        let begun = Instant::now();
-        for Package { path, bytes, proof } in packages {
-            ProvenBundle::prove(path, bytes, head.size(), head.root(), &proof).unwrap();
-        }
-        let proven = per_second(begun);
-        let begun = Instant::now();
-        log.update(&files, NOW).unwrap();
-        println!(
-            "{entry_bytes}-byte entries: bare {bare:.0} MB/s, proven {proven:.0} MB/s ({:.2}), read, proven, written and \
-             synced {:.0} MB/s {digest:?}",
-            proven / bare,
-            per_second(begun)
-        );
-        assert!(proven >= 0.7 * bare || entry_bytes < 1_000);
-    }
 }

@@ -26,10 +26,6 @@ pub(crate) fn entry(index: u64) -> Vec<u8> {
 
 impl Site {
     pub(crate) fn new(size: u32) -> Self {
-        Self::of_entries(size, entry)
-    }
-
-    pub(crate) fn of_entries(size: u32, entry: impl Fn(u64) -> Vec<u8>) -> Self {
         let name = KeyName::new(ORIGIN).unwrap();
         let signer = LocalSigner::generate(name, SignatureType::Ed25519, &[7; 32]).unwrap();
         let site = Self { folder: tempfile::tempdir().unwrap(), signer };
@@ -49,7 +45,7 @@ impl Site {
         }
         for path in new_bundles(TreeSize::ZERO, size) {
             let first = path.index() * u64::from(TILE_WIDTH);
-            let entries = (first..first + u64::from(path.width())).map(&entry);
+            let entries = (first..first + u64::from(path.width())).map(entry);
             site.write(&path.to_string(), &EntryBundle::encode(entries).unwrap());
         }
         site.sign(size, frontier.root());
