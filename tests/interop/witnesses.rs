@@ -60,20 +60,24 @@ fn litewitness_and_two_omniwitnesses_are_the_quorum_of_a_log() {
         omniwitness(&place, "another", ORIGIN, &key(&place, SignatureType::EcdsaP256)),
     ];
     let read = |vkeys: &str| fs::read_to_string(place.path(vkeys)).unwrap();
-    let (mut vkeys, mut policy, mut names) = (String::new(), String::new(), String::new());
+    let (mut vkeys, mut policy, mut groups) = (String::new(), String::new(), String::new());
     for key in read("audit.vkeys").lines() {
         policy += &format!("log {key}\n");
     }
-    for witness in &witnesses {
-        for vkey in read(&witness.vkeys).lines() {
-            let name = format!("w{}", names.len());
+    for (at, witness) in witnesses.iter().enumerate() {
+        // The keys of one witness are one voice.
+        let mut names = String::new();
+        for (n, vkey) in read(&witness.vkeys).lines().enumerate() {
+            let name = format!("w{at}-{n}");
             policy += &format!("witness {name} {vkey} {}\n", witness.url);
             names += &format!(" {name}");
             vkeys += &format!("{vkey}\n");
         }
+        policy += &format!("group w{at} all{names}\n");
+        groups += &format!(" w{at}");
     }
     place.write("witnesses.vkeys", vkeys);
-    place.write("policy", format!("{policy}group everybody all{names}\nquorum everybody\n"));
+    place.write("policy", format!("{policy}group everybody all{groups}\nquorum everybody\n"));
 
     let mut server = place.serve_securely("[witnessing.audit]\npolicy = 'policy'\npublish = 'witnessed'\n");
     for entries in [301, 602] {
