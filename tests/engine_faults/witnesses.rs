@@ -275,3 +275,29 @@ fn a_sync_that_fails_under_the_quorum_is_told_to_nobody() {
     assert_eq!(log.head().size().get(), 0);
     assert_eq!(witnesses.cosign(&engine, &log, 3).unwrap_err(), CosignError::Poisoned);
 }
+
+/// Another cosignature is on its way in while the sync fails: it was let in before anybody knew.
+#[test]
+fn nor_to_those_who_came_in_before_it_failed() {
+    let (rig, witnesses, engine, log) = watched(Publish::Witnessed);
+    fill(&engine, &log, 10);
+    assert!(engine.publish_step(&log));
+    witnesses.cosign(&engine, &log, 1).unwrap();
+    let (failing, is_failing) = std::sync::mpsc::channel();
+    rig.fail(move |point| match point.path {
+        path if path.ends_with(Path::new("witnessed")) => {
+            let _ = failing.send(());
+            std::thread::sleep(Duration::from_millis(200));
+            Fate::Fail(std::io::ErrorKind::Other)
+        }
+        _ => Fate::Continue,
+    });
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| witnesses.cosign(&engine, &log, 2));
+        is_failing.recv().unwrap();
+        assert_eq!(witnesses.cosign(&engine, &log, 3).unwrap_err(), CosignError::Poisoned);
+        assert_eq!(second.join().unwrap().unwrap_err(), CosignError::Poisoned);
+    });
+    assert_eq!(log.witnessed_head().unwrap().size().get(), 0);
+    assert_eq!(log.head().size().get(), 0);
+}

@@ -30,6 +30,8 @@ pub(super) struct WitnessJournal {
     fs: Arc<dyn Fs>,
     path: PathBuf,
     chain: Option<ChainFile>,
+    /// A write or a sync did not succeed: nothing more is tried.
+    failed: bool,
     /// How heads were published last.
     publish: Publish,
     witnessed: Option<Bytes>,
@@ -39,8 +41,15 @@ pub(super) struct WitnessJournal {
 impl WitnessJournal {
     /// Opens the file, if there is one. `None` inside the error: it holds something that this never wrote.
     pub(super) fn open(fs: Arc<dyn Fs>, path: PathBuf) -> Result<Option<Self>, ChainError> {
-        let mut journal =
-            Self { fs, path, chain: None, publish: Publish::Signed, witnessed: None, published: None };
+        let mut journal = Self {
+            fs,
+            path,
+            chain: None,
+            failed: false,
+            publish: Publish::Signed,
+            witnessed: None,
+            published: None,
+        };
         let exists = journal.fs.exists(&journal.path);
         if !exists.map_err(|source| ChainError::Io { path: journal.path.clone(), source })? {
             return Ok(Some(journal));
@@ -86,6 +95,9 @@ impl WitnessJournal {
 
     /// Remembers a note that has its quorum. Once this returns, that may be told.
     pub(super) fn witnessed(&mut self, note: &Bytes) -> io::Result<()> {
+        if std::mem::replace(&mut self.failed, true) {
+            return Err(io::Error::other("an earlier write to the witness journal failed"));
+        }
         let payload = [b"W", &note[..]].concat();
         let is_long = self.chain.as_ref().is_some_and(|chain| chain.len() > ROTATE_BYTES);
         // `W` alone says nothing of how heads are published: where that is with a quorum only, the new file begins so.
@@ -99,6 +111,7 @@ impl WitnessJournal {
                 self.chain = Some(ChainFile::create(&*self.fs, &self.path, &payload)?);
             }
         }
+        self.failed = false;
         self.note_witnessed(note.clone());
         Ok(())
     }

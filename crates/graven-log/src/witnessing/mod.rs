@@ -272,16 +272,19 @@ impl LogWitnesses {
         now_ns: u64,
     ) -> Result<Result<Effect, CosignError>, std::io::Error> {
         let mut state = self.state.lock();
-        let effect = match state.rounds.cosigned(size, lines, now_ns) {
+        let mut next = state.rounds.clone();
+        let effect = match next.cosigned(size, lines, now_ns) {
             Ok(effect) => effect,
             Err(error) => return Ok(Err(error)),
         };
         if effect.is_newly_witnessed
-            && let Some(head) = state.rounds.witnessed().map(Candidate::head)
+            && let Some(head) = next.witnessed().map(Candidate::head)
         {
             state.journal.witnessed(&head.note)?;
             // From here on it is witnessed after a crash too.
         }
+        // Not before: where that failed, whoever comes next finds nothing that was not made durable.
+        state.rounds = next;
         self.tell(log, &state, effect);
         Ok(Ok(effect))
     }

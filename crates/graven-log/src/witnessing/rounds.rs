@@ -15,6 +15,8 @@
 //! After a start the last stored head is offered, and nothing may be signed before the witnesses that have *not*
 //! cosigned it contain no quorum: of any quorum that saw a newer head, one at least has answered then.
 
+use std::sync::Arc;
+
 use graven_note::policy::PolicyWord;
 use graven_note::{Policy, SignatureLine};
 
@@ -23,9 +25,9 @@ use super::candidate::Candidate;
 use crate::log::Head;
 
 /// The state of one log's witnessing. Time is an argument.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rounds {
-    policy: Policy,
+    policy: Arc<Policy>,
     round_ns: u64,
     offered: Candidate,
     deadline_ns: u64,
@@ -67,7 +69,7 @@ impl Rounds {
         let witnessed = stored.filter(|it| it.has_quorum(&policy, false));
         let deadline_ns = now_ns.saturating_add(round_ns);
         Self {
-            policy,
+            policy: policy.into(),
             round_ns,
             offered,
             deadline_ns,
