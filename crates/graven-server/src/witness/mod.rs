@@ -19,22 +19,13 @@ pub(crate) use push::push_until;
 pub(crate) use service::WitnessApi;
 
 use graven_note::SignatureLine;
+use graven_note::witness::parse_signature_lines;
 use graven_proto::limits::{MAX_COSIGNATURES, MAX_COSIGNATURES_BYTES};
 
 /// Signature lines as witnesses answer them (C2SP tlog-witness). `None`: they are none, or too many.
 fn signature_lines(bytes: &[u8]) -> Option<Vec<SignatureLine>> {
-    if bytes.len() > MAX_COSIGNATURES_BYTES {
-        return None;
-    }
-    let text = std::str::from_utf8(bytes).ok()?;
-    let mut lines = Vec::new();
-    for line in text.split_inclusive('\n') {
-        if lines.len() == MAX_COSIGNATURES {
-            return None;
-        }
-        lines.push(SignatureLine::parse(line).ok()?);
-    }
-    (!lines.is_empty()).then_some(lines)
+    let bytes = Some(bytes).filter(|bytes| bytes.len() <= MAX_COSIGNATURES_BYTES)?;
+    parse_signature_lines(bytes).ok().filter(|lines| lines.len() <= MAX_COSIGNATURES)
 }
 
 #[cfg(test)]

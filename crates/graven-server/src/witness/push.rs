@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use graven_log::{CosignError, Engine, Head, Log, Pending};
 use graven_merkle::{ConsistencyProof, TreeSize};
 use graven_note::policy::PolicyWord;
-use graven_note::{SignatureLine, SignedNote};
+use graven_note::witness::{AddCheckpoint, SIZE_TYPE, parse_size};
+use graven_note::{NoteError, SignatureLine, SignedNote};
 use http::StatusCode;
 use metrics::counter;
 use tokio::sync::watch;
@@ -21,7 +21,6 @@ use tokio::time::{sleep, timeout};
 
 use super::post::{Answer, PostError, Poster};
 use super::{WitnessRoots, signature_lines};
-use base64ct::{Base64, Encoding as _};
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,7 +97,7 @@ enum PushError {
     Malformed,
     #[error("its cosignature was not taken: {0}")]
     Cosignature(#[from] CosignError),
-    #[error("the log's own proof failed")]
+    #[error("the log's own proof or note failed")]
     Proof,
     #[error("it has cosigned more before")]
     Forgot,
@@ -176,7 +175,9 @@ impl Driver {
             if self.known > head.size() {
                 return Err(self.is_ahead(head, self.known.get()));
             }
-            let body = add_checkpoint(self.known, &self.proof(head.size()).await?, &self.own(head));
+            let note = self.own(head).map_err(|_| PushError::Proof)?;
+            let request = AddCheckpoint::new(self.known, self.proof(head.size()).await?, note);
+            let body = request.map_err(|_| PushError::Proof)?.to_string();
             let answered = timeout(REQUEST_TIMEOUT, self.poster.post(body.into())).await;
             let answer = answered.map_err(|_| PushError::TimedOut)??;
             match answer.status {
@@ -205,14 +206,11 @@ impl Driver {
 
     /// The note with the log's own signatures. What others cosigned helps no witness, and litewitness takes no request of more
     /// than 10 KiB: two cosignatures with ML-DSA-44 would be too many.
-    fn own(&self, head: &Head) -> Bytes {
-        let keys = &self.log.meta().keys;
-        let own = SignedNote::parse(&head.note).and_then(|note| {
-            let is_own = |line: &&SignatureLine| keys.iter().any(|key| line.claims(key));
-            let lines: Vec<_> = note.signatures().iter().filter(is_own).cloned().collect();
-            SignedNote::new(note.text(), &lines)
-        });
-        own.map_or_else(|_| head.note.clone(), |note| note.as_str().to_owned().into())
+    fn own(&self, head: &Head) -> Result<SignedNote, NoteError> {
+        let (keys, note) = (&self.log.meta().keys, SignedNote::parse(&head.note)?);
+        let is_own = |line: &&SignatureLine| keys.iter().any(|key| line.claims(key));
+        let lines: Vec<_> = note.signatures().iter().filter(is_own).cloned().collect();
+        SignedNote::new(note.text(), &lines)
     }
 
     /// The witness says what it has cosigned last.
@@ -261,23 +259,10 @@ impl Driver {
     }
 }
 
-/// The body of `add-checkpoint`.
-fn add_checkpoint(old: TreeSize, proof: &ConsistencyProof, note: &Bytes) -> Vec<u8> {
-    let mut body = format!("old {old}\n");
-    for hash in proof.hashes() {
-        body.push_str(&Base64::encode_string(hash.as_bytes()));
-        body.push('\n');
-    }
-    body.push('\n');
-    [body.as_bytes(), note].concat()
-}
-
 /// What a `409` says was cosigned last.
 fn told_size(answer: &Answer) -> Option<TreeSize> {
-    let is_size = answer.content_type.split(';').next().is_some_and(|it| it.trim() == "text/x.tlog.size");
-    let text = std::str::from_utf8(&answer.body).ok()?.strip_suffix('\n')?;
-    let size = text.parse().ok().and_then(TreeSize::new)?;
-    (is_size && size.to_string() == text).then_some(size)
+    let is_size = answer.content_type.split(';').next().is_some_and(|it| it.trim() == SIZE_TYPE);
+    is_size.then(|| parse_size(&answer.body).ok()).flatten()
 }
 
 /// What an operator can do about a status.
@@ -307,15 +292,5 @@ mod tests {
             assert_eq!(told("text/x.tlog.size", bad), None, "{bad:?}");
         }
         assert_eq!(told("text/plain", "7\n"), None);
-    }
-
-    #[test]
-    fn a_request_is_old_size_proof_and_note() {
-        let hash = graven_merkle::leaf_hash(b"");
-        let proof = ConsistencyProof::from_hashes(vec![hash, hash]).unwrap();
-        let line = "bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=\n";
-        let expected = format!("old 3\n{line}{line}\nexample.com/log\n7\n…\n");
-        let size = TreeSize::new(3).unwrap();
-        assert_eq!(add_checkpoint(size, &proof, &"example.com/log\n7\n…\n".into()), expected.as_bytes());
     }
 }
