@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use graven_client::audit::{Folder, TileSource as _};
 use graven_merkle::tile::Resource;
-use graven_mirror::{AddLog, Mirror, MirroredLog, UpdateError, Updated, add_log, init, origin_hash};
+use graven_mirror::{AddLog, Mirror, MirroredLog, UpdateError, Updated, add_log, init};
 use graven_note::Origin;
 use graven_store::{Fs, RealFs};
 
@@ -29,12 +29,12 @@ impl Copied {
     fn open(&self) -> (Mirror, Arc<MirroredLog>) {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let mirror = Mirror::open(&fs, self.folder.path()).unwrap();
-        let log = mirror.log(&origin_hash(&Origin::new(ORIGIN).unwrap())).unwrap().clone();
+        let log = mirror.log(&Origin::new(ORIGIN).unwrap().sha256_hex()).unwrap().clone();
         (mirror, log)
     }
 
     fn bundle(&self, name: &str) -> PathBuf {
-        let log = self.folder.path().join("logs").join(origin_hash(&Origin::new(ORIGIN).unwrap()));
+        let log = self.folder.path().join("logs").join(Origin::new(ORIGIN).unwrap().sha256_hex());
         log.join("site/tile/entries").join(name)
     }
 }

@@ -37,6 +37,7 @@ fn vectors_origin_ids() {
     let count = for_each_case("checkpoints", &["origin_sha256"], |_, _, case| {
         let log = text(case, "origin");
         assert_eq!(origin(log).sha256().to_vec(), hex_field(case, "origin_sha256"), "{log}");
+        assert_eq!(origin(log).sha256_hex(), text(case, "origin_sha256"), "{log}");
         let other: [u8; 32] = Sha256::digest(format!("o:{log}")).into();
         assert_eq!(other.to_vec(), hex_field(case, "transparency_dev_log_id"), "{log}");
     });

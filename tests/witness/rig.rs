@@ -162,7 +162,7 @@ impl Log {
 
     pub(crate) fn hex(&self) -> String {
         let origin: graven_note::Origin = self.origin().parse().unwrap();
-        origin.sha256().iter().map(|byte| format!("{byte:02x}")).collect()
+        origin.sha256_hex()
     }
 
     pub(crate) fn checkpoint(&self, to: usize) -> SignedNote {

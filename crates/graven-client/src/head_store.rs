@@ -77,7 +77,7 @@ impl FileHeadStore {
     }
 
     fn file(&self, origin: &Origin, kind: &str) -> PathBuf {
-        let name: String = origin.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = origin.sha256_hex();
         self.folder.join(format!("{name}.{kind}"))
     }
 }

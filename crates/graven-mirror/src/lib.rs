@@ -39,6 +39,6 @@ mod state;
 pub use copy::Updated;
 pub use error::{MirrorError, UpdateError};
 pub use log::MirroredLog;
-pub use meta::{MIRROR_KEY_TYPES, origin_hash};
+pub use meta::MIRROR_KEY_TYPES;
 pub use mirror::{AddLog, Mirror, add_log, init};
 pub use site::router;

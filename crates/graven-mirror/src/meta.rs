@@ -11,7 +11,6 @@
 //! ```
 
 use graven_note::{Origin, SignatureType, VerifierKey};
-use sha2::{Digest, Sha256};
 
 /// The types of a mirror's keys, with the file of each: both kinds of cosignature.
 pub const MIRROR_KEY_TYPES: [(SignatureType, &str); 2] =
@@ -22,12 +21,6 @@ pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 
 const MIRROR_FORMAT: &str = "graven-mirror/v1";
 const LOG_FORMAT: &str = "graven-mirrored-log/v1";
-
-/// The name of a log's folder, and of its place on the web (C2SP tlog-mirror).
-pub fn origin_hash(origin: &Origin) -> String {
-    let digest = Sha256::digest(origin.as_str());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// A mirrored log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,12 +101,5 @@ mod tests {
         for damaged in [log.replace("key ", "key  "), log.replace('\n', "\r\n"), format!("{log}\n")] {
             assert_eq!(LogMeta::parse(&damaged), None, "{damaged}");
         }
-    }
-
-    #[test]
-    fn a_log_is_found_by_the_hash_of_its_origin() {
-        let origin = Origin::new("example.com/audit").unwrap();
-        assert_eq!(origin_hash(&origin).len(), 64);
-        assert_ne!(origin_hash(&origin), origin_hash(&Origin::new("example.com/audit2").unwrap()));
     }
 }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::error::MirrorError;
 use crate::log::MirroredLog;
-use crate::meta::{self, LogMeta, MAX_MANIFEST_BYTES, MIRROR_KEY_TYPES, origin_hash};
+use crate::meta::{self, LogMeta, MAX_MANIFEST_BYTES, MIRROR_KEY_TYPES};
 use crate::state::StateFile;
 
 /// Longest PEM file of a key.
@@ -82,7 +82,7 @@ pub fn add_log(fs: &dyn Fs, dir: &Path, log: AddLog) -> Result<String, MirrorErr
     if fs.list(&dir.join("logs"))?.len() >= MAX_LOGS {
         return refuse("this mirror has as many logs as it takes: start another one");
     }
-    let hash = origin_hash(&origin);
+    let hash = origin.sha256_hex();
     let folder = dir.join("logs").join(&hash);
     if fs.exists(&folder.join("log"))? {
         return Err(MirrorError::Exists(origin));
@@ -105,7 +105,7 @@ impl Mirror {
             // One whose addition was interrupted is none.
             if fs.exists(&folder.join("log"))? {
                 let log = MirroredLog::open(fs, &folder, signers.clone())?;
-                if origin_hash(log.origin()) != hash {
+                if log.origin().sha256_hex() != hash {
                     return Err(damaged(folder, "it is the folder of another log"));
                 }
                 logs.insert(hash, Arc::new(log));

@@ -44,9 +44,14 @@ impl Origin {
         &self.0
     }
 
-    /// SHA-256 of the origin; in lower-case hex it names the log in tlog-witness monitoring URLs.
+    /// SHA-256 of the origin.
     pub fn sha256(&self) -> [u8; 32] {
         Sha256::digest(&self.0).into()
+    }
+
+    /// The same in lower-case hex: what names the log in the URLs of tlog-witness and tlog-mirror, and in file names.
+    pub fn sha256_hex(&self) -> String {
+        self.sha256().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

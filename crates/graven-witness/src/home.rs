@@ -245,7 +245,7 @@ fn read_text(fs: &dyn Fs, path: &Path) -> Result<String, HomeError> {
 }
 
 fn log_file(dir: &Path, origin: &Origin) -> PathBuf {
-    dir.join("logs").join(hex(&origin.sha256()))
+    dir.join("logs").join(origin.sha256_hex())
 }
 
 fn key_dir(dir: &Path) -> PathBuf {
@@ -254,9 +254,4 @@ fn key_dir(dir: &Path) -> PathBuf {
 
 fn state(dir: &Path) -> PathBuf {
     dir.join("state")
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -46,7 +46,7 @@ pub(super) struct PositionFile {
 impl PositionFile {
     pub(super) fn open(folder: &Path, origin: &Origin) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let name: String = origin.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = origin.sha256_hex();
         let path = folder.join(format!("{name}.monitor"));
         let lock = File::create(folder.join(format!("{name}.monitor-lock")))?;
         lock.try_lock().map_err(|error| match error {

@@ -224,7 +224,7 @@ impl VerifiedEvidence {
     /// <SHA-256 of the origin, 16 hex digits>{-<tree size>-<root, 8 hex digits>}.evidence
     /// ```
     pub fn file_name(&self) -> String {
-        let origin: String = self.evidence.origin.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+        let origin = self.evidence.origin.sha256_hex();
         let heads = self.heads.iter().map(|head| {
             let (size, root) = (head.checkpoint().size(), head.checkpoint().root().to_string());
             format!("-{size}-{root:.8}")
