@@ -10,7 +10,7 @@ use graven_client::Trust;
 use graven_merkle::tile::{
     BundlePath, EntryBundle, MAX_ENTRY_BYTES, Resource, TILE_HEIGHT, TILE_WIDTH, TileId, TilePath,
 };
-use graven_merkle::{Hash, TreeSize, leaf_hash};
+use graven_merkle::{Hash, ProveError, TreeSize, leaf_hash};
 use graven_note::{Checkpoint, LocalSigner, VerifiedCheckpoint};
 use graven_store::{Fs, Objects};
 use parking_lot::{Mutex, RwLock};
@@ -69,7 +69,11 @@ impl MirroredLog {
         if let Some(published) = &published {
             let size = published.checkpoint.size();
             let root = graven_merkle::root(&Stored { objects: &objects, size }, size);
-            if root.is_ok_and(|root| root != *published.checkpoint.root()) {
+            let root = root.map_err(|error| match error {
+                ProveError::Read(error) => broken(error),
+                other => damaged(&other.to_string()),
+            })?;
+            if root != *published.checkpoint.root() {
                 return Err(damaged("its tiles do not hash to the root that was cosigned"));
             }
             // What was cosigned is what is served, also where a crash came between.

@@ -3,6 +3,7 @@
 //! ```text
 //! DATA/witness             this witness, written once
 //! DATA/lock                held by the one process that cosigns
+//! DATA/logs.lock           held while a log is made known
 //! DATA/keys/TYPE.pem       its keys, mode 0600
 //! DATA/state               what it remembers (see `memory`); never made anew
 //! DATA/logs/HEX            a log that it knows, by the SHA-256 of its origin
@@ -35,6 +36,8 @@ const MANIFEST: &str = "graven-witness/v1\n";
 const LOG_MANIFEST: &str = "graven-witness-log/v1\n";
 /// Keys that a witness knows of one log.
 pub const MAX_KEYS_PER_LOG: usize = 16;
+/// Logs that a witness may know: what it remembers of each, some 4 kB and seldom more than 10, must fit its state twice.
+const MAX_LOGS: usize = 10_000;
 /// Files of evidence that are kept.
 const MAX_EVIDENCE: usize = 1000;
 /// Longest manifest: [`MAX_KEYS_PER_LOG`] keys of about 1.8 kB, and an origin.
@@ -83,9 +86,9 @@ pub enum HomeError {
     /// Not the origin of a log.
     #[error(transparent)]
     Origin(#[from] InvalidOrigin),
-    /// No key type, no key, or too many.
+    /// No key, or too many of something.
     #[error("{0}")]
-    Keys(&'static str),
+    Refused(&'static str),
 }
 
 /// What `init` made.
@@ -118,7 +121,7 @@ pub(crate) struct Home {
 pub fn init(fs: &dyn Fs, dir: &Path, name: &str, types: &[KeyType]) -> Result<Initialized, HomeError> {
     let name = KeyName::new(name)?;
     if types.is_empty() {
-        return Err(HomeError::Keys("a witness has at least one key"));
+        return Err(HomeError::Refused("a witness has at least one key"));
     }
     if fs.exists(dir)? && !fs.list(dir)?.is_empty() {
         return Err(HomeError::NotEmpty(dir.to_owned()));
@@ -144,6 +147,15 @@ pub fn init(fs: &dyn Fs, dir: &Path, name: &str, types: &[KeyType]) -> Result<In
 pub fn add_log(fs: &dyn Fs, dir: &Path, origin: &str, keys: &[VerifierKey]) -> Result<KnownLog, HomeError> {
     require(fs, dir)?;
     let origin = Origin::new(origin)?;
+    // Of two at once for one log neither takes the other's keys away.
+    let _lock = fs.lock(&dir.join("logs.lock")).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => HomeError::Locked(dir.join("logs")),
+        _ => HomeError::Io(error),
+    })?;
+    let file = log_file(dir, &origin);
+    if !fs.exists(&file)? && fs.list(&dir.join("logs"))?.len() >= MAX_LOGS {
+        return Err(HomeError::Refused("this witness knows as many logs as it may: start another one"));
+    }
     let mut log = known_log(fs, dir, &origin)?.unwrap_or(KnownLog { origin, keys: Vec::new() });
     for key in keys {
         if !log.keys.contains(key) {
@@ -151,11 +163,11 @@ pub fn add_log(fs: &dyn Fs, dir: &Path, origin: &str, keys: &[VerifierKey]) -> R
         }
     }
     if log.keys.is_empty() || log.keys.len() > MAX_KEYS_PER_LOG {
-        return Err(HomeError::Keys("a log has 1 to 16 keys"));
+        return Err(HomeError::Refused("a log has 1 to 16 keys"));
     }
     let lines: String = log.keys.iter().map(|key| format!("key {key}\n")).collect();
     let text = format!("{LOG_MANIFEST}origin {}\n{lines}", log.origin);
-    fs.replace_durable(&log_file(dir, &log.origin), text.as_bytes(), Mode::Shared)?;
+    fs.replace_durable(&file, text.as_bytes(), Mode::Shared)?;
     Ok(log)
 }
 

@@ -80,6 +80,8 @@ struct Queue {
 pub(crate) struct Memory {
     fs: Arc<dyn Fs>,
     path: PathBuf,
+    /// [`ROTATE_BYTES`], but in tests.
+    rotate_bytes: u64,
     chain: Mutex<ChainFile>,
     logs: Mutex<HashMap<LogHash, Remembered>>,
     queue: Mutex<Queue>,
@@ -94,6 +96,10 @@ pub(crate) fn create(fs: &dyn Fs, path: &Path) -> io::Result<()> {
 impl Memory {
     /// Reads what was remembered.
     pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path) -> Result<Self, ChainError> {
+        Self::open_rotating(fs, path, ROTATE_BYTES)
+    }
+
+    fn open_rotating(fs: Arc<dyn Fs>, path: &Path, rotate_bytes: u64) -> Result<Self, ChainError> {
         let (chain, payloads) = ChainFile::open(&*fs, path)?;
         let mut logs = HashMap::new();
         for payload in &payloads {
@@ -103,7 +109,8 @@ impl Memory {
             }
         }
         let (queue, bell) = (Mutex::default(), Condvar::new());
-        Ok(Self { fs, path: path.to_owned(), chain: Mutex::new(chain), logs: Mutex::new(logs), queue, bell })
+        let (chain, logs) = (Mutex::new(chain), Mutex::new(logs));
+        Ok(Self { fs, path: path.to_owned(), rotate_bytes, chain, logs, queue, bell })
     }
 
     /// The last checkpoint of a log.
@@ -199,7 +206,7 @@ impl Memory {
 
     fn rotate_if_due(&self) -> io::Result<()> {
         let mut chain = self.chain.lock();
-        if chain.len() <= ROTATE_BYTES {
+        if chain.len() <= self.rotate_bytes {
             return Ok(());
         }
         let logs = self.logs.lock();
@@ -266,4 +273,104 @@ fn updates(mut payload: &[u8]) -> Option<Vec<Remembered>> {
         payload = rest;
     }
     Some(updates)
+}
+
+#[cfg(test)]
+mod tests {
+    use graven_note::{LocalSigner, SignatureType, sign_checkpoint};
+    use graven_store::sim::{Seed, SimFs};
+
+    use super::*;
+
+    const PATH: &str = "/w/state";
+    const LOGS: u8 = 3;
+
+    fn update(log: u8, size: u64) -> Remembered {
+        let name = format!("example.com/{log}");
+        let signer =
+            LocalSigner::generate(name.parse().unwrap(), SignatureType::Ed25519, &[log; 32]).unwrap();
+        let root = graven_merkle::leaf_hash(&size.to_be_bytes());
+        let checkpoint = Checkpoint::new(name.parse().unwrap(), TreeSize::new(size).unwrap(), root);
+        let note = sign_checkpoint(&checkpoint, &[&signer], 0).unwrap();
+        Remembered { checkpoint, note, time_seconds: size }
+    }
+
+    /// Writes one update, on this thread.
+    fn remember(memory: &Memory, log: u8, size: u64) -> io::Result<()> {
+        let (done, mut answer) = oneshot::channel();
+        let old_size = TreeSize::new(size - 1).unwrap();
+        memory.write(vec![Waiting { update: update(log, size), old_size, done }])?;
+        assert_eq!(answer.try_recv().unwrap(), Ok(size));
+        Ok(())
+    }
+
+    fn sizes(memory: &Memory) -> Vec<u64> {
+        let size = |log| memory.of(&update(log, 1).checkpoint.origin().sha256());
+        (0..LOGS).map(|log| size(log).map_or(0, |known| known.checkpoint.size().get())).collect()
+    }
+
+    #[test]
+    fn a_state_that_is_begun_anew_forgets_nothing_wherever_the_power_is_cut() {
+        let mut begun_anew = 0;
+        for seed in 0..60 {
+            let mut seed = Seed(seed);
+            let disk = SimFs::new();
+            disk.create_dir_all(Path::new("/w")).unwrap();
+            create(&disk, Path::new(PATH)).unwrap();
+            let mut known = vec![0; usize::from(LOGS)];
+            for _life in 0..3 {
+                let memory = Memory::open_rotating(Arc::new(disk.clone()), Path::new(PATH), 4 << 10).unwrap();
+                assert_eq!(sizes(&memory), known, "what was acknowledged, and nothing that was not");
+                for _ in 0..seed.below(40) {
+                    let log = u8::try_from(seed.below(LOGS.into())).unwrap();
+                    let before = memory.chain.lock().len();
+                    known[usize::from(log)] += 1;
+                    remember(&memory, log, known[usize::from(log)]).unwrap();
+                    begun_anew += usize::from(memory.chain.lock().len() < before);
+                }
+                disk.crash(&mut seed);
+            }
+        }
+        assert!(begun_anew > 20, "{begun_anew}: nothing was tried");
+    }
+
+    #[test]
+    fn a_step_that_fails_while_it_is_begun_anew_leaves_the_one_or_the_other() {
+        use graven_store::fault::{Fate, FaultFs, Phase, Point};
+        use std::sync::atomic::{AtomicI64, Ordering};
+        for step in 0.. {
+            for failing in [Phase::Before, Phase::After] {
+                let disk = SimFs::new();
+                disk.create_dir_all(Path::new("/w")).unwrap();
+                create(&disk, Path::new(PATH)).unwrap();
+                let countdown = Arc::new(AtomicI64::new(step));
+                let script = move |point: Point<'_>| {
+                    let counts = point.op.mutates() && point.phase == failing;
+                    match counts && countdown.fetch_sub(1, Ordering::SeqCst) == 0 {
+                        true => Fate::Fail(io::ErrorKind::Other),
+                        false => Fate::Continue,
+                    }
+                };
+                let faulty = FaultFs::new(Arc::new(disk.clone()), Arc::new(script));
+                let memory = Memory::open_rotating(Arc::new(faulty), Path::new(PATH), 2 << 10);
+                let Ok(memory) = memory else { continue };
+                let mut known = 0;
+                let failed = (1..30).find(|size| match remember(&memory, 0, *size) {
+                    Ok(()) => {
+                        known = *size;
+                        false
+                    }
+                    Err(_) => true,
+                });
+                disk.crash(&mut Seed(step.unsigned_abs()));
+                let memory = Memory::open(Arc::new(disk), Path::new(PATH)).unwrap();
+                let size = sizes(&memory)[0];
+                assert!(size == known || failed == Some(size), "{size}, {known}, {failed:?}");
+                if failed.is_none() {
+                    assert!(step > 60, "all of it was tried: {step}");
+                    return;
+                }
+            }
+        }
+    }
 }

@@ -226,11 +226,15 @@ impl Witness {
             return Ok(verified);
         }
         // The operator may have added the log, or a key, meanwhile.
+        open(&*self.read_log(origin)?)
+    }
+
+    fn read_log(&self, origin: &Origin) -> Result<Arc<KnownLog>, Refused> {
         let read = home::known_log(&*self.fs, &self.dir, origin);
-        let log =
-            Arc::new(read.map_err(|error| Refused::Failed(error.to_string()))?.ok_or(Refused::UnknownLog)?);
+        let log = read.map_err(|error| Refused::Failed(error.to_string()))?.ok_or(Refused::UnknownLog)?;
+        let log = Arc::new(log);
         self.known.write().insert(origin.clone(), log.clone());
-        open(&log)
+        Ok(log)
     }
 
     fn cosign(&self, update: &Remembered) -> Result<Vec<SignatureLine>, Refused> {
@@ -254,8 +258,9 @@ impl Witness {
     fn cosign_subtree(&self, request: &SignSubtree) -> Result<Vec<SignatureLine>, Refused> {
         let checkpoint = &request.checkpoint;
         let origin = checkpoint.origin();
-        let read = home::known_log(&*self.fs, &self.dir, origin);
-        read.map_err(|error| Refused::Failed(error.to_string()))?.ok_or(Refused::UnknownLog)?;
+        if !self.known.read().contains_key(origin) {
+            self.read_log(origin)?;
+        }
         let own: Vec<_> = self.keys().cloned().collect();
         VerifiedCheckpoint::open(request.note.as_str().as_bytes(), origin, &own)
             .map_err(Refused::NotSigned)?;
