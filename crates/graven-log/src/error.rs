@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use graven_note::SigningKeyError;
+use graven_store::key_file::KeyFileError;
 
 use crate::clock::ClockError;
 
@@ -14,12 +15,9 @@ pub enum KeyError {
     /// Storage failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Others can read the key.
-    #[error("{0} can be read by others: take it as exposed, or `chmod 600` it if you know better")]
-    Exposed(PathBuf),
-    /// Not the key that the log's manifest names.
-    #[error("{0} is not the key that the log names: put the right file back")]
-    Mismatch(PathBuf),
+    /// Its file: others can read it, or it is not the key that the log's manifest names.
+    #[error(transparent)]
+    File(#[from] KeyFileError),
     /// A name that no key can have.
     #[error("{0}")]
     Name(String),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use graven_note::{KeyName, LocalSigner, SignatureType, Signer, VerifierKey};
 use graven_store::fs::{Fs, Mode};
+use graven_store::key_file;
 
 use crate::env::Env;
 use crate::error::KeyError;
@@ -17,9 +18,6 @@ pub const LOG_KEY_TYPES: [(SignatureType, &str); 3] = [
     (SignatureType::Ed25519, "ed25519.pem"),
     (SignatureType::MlDsa44, "ml-dsa-44.pem"),
 ];
-
-/// Longest PEM file of a key.
-const MAX_PEM_BYTES: u64 = 64 << 10;
 
 /// Makes one key and puts it into a file of mode 0600, replacing what an interrupted creation left.
 pub(crate) fn create(
@@ -49,17 +47,6 @@ pub(crate) fn load_all(fs: &dyn Fs, dir: &Path, meta: &LogMeta) -> Result<Vec<Ar
 
 fn load_one(fs: &dyn Fs, dir: &Path, vkey: &VerifierKey) -> Result<Arc<dyn Signer>, KeyError> {
     let file = LOG_KEY_TYPES.iter().find(|(kind, _)| *kind == vkey.signature_type());
-    let (kind, file) =
-        file.ok_or_else(|| KeyError::Name(format!("{vkey} is of no type a log signs with")))?;
-    let path = dir.join(file);
-    if !fs.is_private(&path)? {
-        return Err(KeyError::Exposed(path));
-    }
-    let pem = zeroize::Zeroizing::new(fs.read(&path, MAX_PEM_BYTES)?);
-    let pem = std::str::from_utf8(&pem).map_err(|_| KeyError::Mismatch(path.clone()))?;
-    let signer = LocalSigner::from_pkcs8_pem(vkey.name().clone(), *kind, pem)?;
-    if signer.vkey() != vkey {
-        return Err(KeyError::Mismatch(path));
-    }
-    Ok(Arc::new(signer))
+    let (_, file) = file.ok_or_else(|| KeyError::Name(format!("{vkey} is of no type a log signs with")))?;
+    Ok(Arc::new(key_file::load(fs, &dir.join(file), vkey)?))
 }

@@ -35,7 +35,10 @@ pub enum MirrorError {
     /// The log is there already.
     #[error("{0} is mirrored already: its keys and address cannot be changed")]
     Exists(graven_note::Origin),
-    /// A key was not made or does not load.
+    /// A key's file: others can read it, or it is not the mirror's.
+    #[error(transparent)]
+    KeyFile(#[from] graven_store::key_file::KeyFileError),
+    /// A key was not made.
     #[error(transparent)]
     Key(#[from] graven_note::SigningKeyError),
     /// The state of a copy does not open.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use graven_note::{KeyName, LocalSigner, Origin, SEED_BYTES, SignatureType, Signer as _, VerifierKey};
 use graven_store::Fs;
 use graven_store::fs::{Lock, Mode};
+use graven_store::key_file;
 use zeroize::Zeroizing;
 
 use crate::error::MirrorError;
@@ -15,8 +16,6 @@ use crate::log::MirroredLog;
 use crate::meta::{self, LogMeta, MAX_MANIFEST_BYTES, MIRROR_KEY_TYPES};
 use crate::state::StateFile;
 
-/// Longest PEM file of a key.
-const MAX_PEM_BYTES: u64 = 64 << 10;
 /// Logs of one mirror.
 const MAX_LOGS: usize = 1024;
 
@@ -141,16 +140,8 @@ fn enter(fs: &dyn Fs, dir: &Path) -> Result<(Vec<VerifierKey>, Box<dyn Lock>), M
 
 fn load(fs: &dyn Fs, dir: &Path, vkey: &VerifierKey) -> Result<LocalSigner, MirrorError> {
     let file = MIRROR_KEY_TYPES.iter().find(|(kind, _)| *kind == vkey.signature_type());
-    let (kind, file) = file.ok_or_else(|| damaged(dir.join("mirror"), "no mirror has a key of that type"))?;
-    let path = dir.join("keys").join(file);
-    if !fs.is_private(&path)? {
-        let path = path.display();
-        return Err(MirrorError::Refused(format!("{path} can be read by others: take it as exposed")));
-    }
-    let pem = Zeroizing::new(fs.read(&path, MAX_PEM_BYTES)?);
-    let pem = std::str::from_utf8(&pem).map_err(|_| damaged(path.clone(), "it is no key"))?;
-    let signer = LocalSigner::from_pkcs8_pem(vkey.name().clone(), *kind, pem)?;
-    if signer.vkey() == vkey { Ok(signer) } else { Err(damaged(path, "it is another key than the mirror's")) }
+    let (_, file) = file.ok_or_else(|| damaged(dir.join("mirror"), "no mirror has a key of that type"))?;
+    Ok(key_file::load(fs, &dir.join("keys").join(file), vkey)?)
 }
 
 fn damaged(path: PathBuf, what: &str) -> MirrorError {

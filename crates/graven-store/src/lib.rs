@@ -1,5 +1,5 @@
 //! Storage contracts and drivers: everything that must survive goes through here, and nothing here knows what a
-//! checkpoint or an event is.
+//! checkpoint or an event is; of signatures it knows the files of their keys.
 //!
 //! | contract | what it promises | module |
 //! |---|---|---|
@@ -7,6 +7,7 @@
 //! | [`journal::Journal`] | commits of entries, durable when `append` returns | [`journal`] |
 //! | [`ChainFile`] | a small append-only file of records, durable when `append` returns | [`chain`] |
 //! | [`Objects`] | files that are written once, many a sync | [`objects`] |
+//! | [`key_file`] | signing keys that their owner alone can read | [`key_file`] |
 //! | [`DurableSled`] | small rows that can be rebuilt | [`sled_rows`] |
 //!
 //! After any error of a write or a sync the caller stops: no retry can tell what storage kept.
@@ -14,6 +15,7 @@
 pub mod chain;
 pub mod fs;
 pub mod journal;
+pub mod key_file;
 pub mod objects;
 mod planted;
 mod real;

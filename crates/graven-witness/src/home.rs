@@ -28,6 +28,7 @@ use graven_note::{
 };
 use graven_store::chain::ChainError;
 use graven_store::fs::{Fs, Lock, Mode};
+use graven_store::key_file::KeyFileError;
 
 use crate::keys::{self, KeyType};
 use crate::memory::{self, Memory};
@@ -71,12 +72,9 @@ pub enum HomeError {
     /// The state does not hold together.
     #[error(transparent)]
     State(#[from] ChainError),
-    /// A key's file can be read by others.
-    #[error("{path}: others than its owner can read it: chmod 600 {path}", path = .0.display())]
-    KeyExposed(PathBuf),
-    /// A key's file holds another key than the manifest names.
-    #[error("{} is not the key that this witness was made with: restore it", .0.display())]
-    KeyMismatch(PathBuf),
+    /// A key's file: others can read it, or it is not the key that the manifest names.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// A key cannot be made or read.
     #[error(transparent)]
     Key(#[from] SigningKeyError),

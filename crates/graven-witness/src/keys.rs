@@ -1,9 +1,10 @@
 //! A witness's own keys, each in a PEM file that only its owner can read.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use graven_note::{KeyName, LocalSigner, SignatureType, Signer as _, VerifierKey};
 use graven_store::fs::{Fs, Mode};
+use graven_store::key_file;
 use zeroize::Zeroizing;
 
 use crate::home::HomeError;
@@ -24,9 +25,6 @@ pub const KEY_TYPES: [KeyType; 2] = [
     KeyType { name: "ml-dsa-44", signature_type: SignatureType::MlDsa44, file: "ml-dsa-44.pem" },
 ];
 
-/// Longest PEM file of a key.
-const MAX_PEM_BYTES: u64 = 64 << 10;
-
 pub(crate) fn create(
     fs: &dyn Fs,
     dir: &Path,
@@ -42,18 +40,7 @@ pub(crate) fn create(
 
 /// Loads the signer of a key, which must be the one that the manifest names.
 pub(crate) fn load(fs: &dyn Fs, dir: &Path, vkey: &VerifierKey) -> Result<LocalSigner, HomeError> {
-    let mismatch = |path: PathBuf| HomeError::KeyMismatch(path);
     let kind = KEY_TYPES.iter().find(|kind| kind.signature_type == vkey.signature_type());
-    let kind = kind.ok_or_else(|| mismatch(dir.to_owned()))?;
-    let path = dir.join(kind.file);
-    if !fs.is_private(&path)? {
-        return Err(HomeError::KeyExposed(path));
-    }
-    let pem = Zeroizing::new(fs.read(&path, MAX_PEM_BYTES)?);
-    let pem = std::str::from_utf8(&pem).map_err(|_| mismatch(path.clone()))?;
-    let signer = LocalSigner::from_pkcs8_pem(vkey.name().clone(), kind.signature_type, pem)?;
-    if signer.vkey() != vkey {
-        return Err(mismatch(path));
-    }
-    Ok(signer)
+    let kind = kind.ok_or_else(|| HomeError::Damaged(dir.to_owned()))?;
+    Ok(key_file::load(fs, &dir.join(kind.file), vkey)?)
 }

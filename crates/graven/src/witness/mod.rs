@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use graven_note::VerifierKey;
-use graven_store::RealFs;
+use graven_store::{RealFs, key_file::KeyFileError};
 use graven_witness::{HomeError, KEY_TYPES, KeyType, add_log, init, known_logs};
 
 use crate::{
@@ -144,7 +144,7 @@ impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
         match error {
             HomeError::Forgot(_) => Self::new(Exit::Rollback, error),
-            HomeError::State(_) | HomeError::Damaged(_) | HomeError::KeyMismatch(_) => {
+            HomeError::State(_) | HomeError::Damaged(_) | HomeError::KeyFile(KeyFileError::Mismatch(_)) => {
                 Self::check_failed(error)
             }
             _ => Self::trouble(error),
