@@ -7,6 +7,8 @@
 mod http1;
 #[path = "witness/must_not.rs"]
 mod must_not;
+#[path = "witness/quorum.rs"]
+mod quorum;
 #[path = "witness/rig.rs"]
 mod rig;
 #[path = "witness/sequences.rs"]

@@ -42,9 +42,13 @@ impl Place {
     }
 
     pub(crate) fn with_keys(types: &str) -> Self {
+        Self::named("example.com/w", types)
+    }
+
+    pub(crate) fn named(name: &str, types: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut place = Self { folder, keys: Vec::new() };
-        let made = place.graven(&["init", "--name", "example.com/w", "--key-types", types]);
+        let made = place.graven(&["init", "--name", name, "--key-types", types]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let printed = String::from_utf8(made.stdout).unwrap();
         place.keys = printed.lines().map(|line| VerifierKey::parse(line).unwrap()).collect();
@@ -72,8 +76,12 @@ impl Place {
     }
 
     pub(crate) fn serve(&self) -> Running {
+        self.serve_at("127.0.0.1:0")
+    }
+
+    pub(crate) fn serve_at(&self, address: &str) -> Running {
         let mut child = command("serve", &self.dir())
-            .args(["--listen", "127.0.0.1:0", "--log-level", "error"])
+            .args(["--listen", address, "--log-level", "error"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -114,6 +122,11 @@ impl Running {
 
     pub(crate) fn add(&self, request: &AddCheckpoint) -> Answer {
         self.post("add-checkpoint", request.to_string().as_bytes())
+    }
+
+    /// Ends it, and returns where it was.
+    pub(crate) fn stop(self) -> String {
+        self.address.clone()
     }
 
     pub(crate) fn kill(mut self) {
