@@ -124,6 +124,24 @@ impl AdminClient {
     }
 }
 
+impl AdminClient {
+    /// Hands the log over to new keys, as a statement says that its recovery key authorised (see
+    /// [`graven_note::rotation`]). Returns the index of the entry that announces them, durable, and the largest tree that
+    /// the old keys sign.
+    ///
+    /// # Errors
+    /// The server refuses or cannot be reached. The call may be repeated with the same statement.
+    pub async fn rotate_keys(&self, log: &str, statement: &[u8]) -> Result<(u64, u64), CallError> {
+        let statement = bytes::Bytes::copy_from_slice(statement);
+        let request = v1::RotateKeysRequest { log: log.to_owned(), statement };
+        let answer = call_admin(&self.pool, self.pool.retries(), &request, |mut admin, request| async move {
+            admin.rotate_keys(request).await
+        })
+        .await?;
+        Ok((answer.index, answer.last_size))
+    }
+}
+
 impl From<v1::LogInfo> for ReportedLog {
     fn from(log: v1::LogInfo) -> Self {
         let (kind, visibility, state) = (log.kind(), log.visibility(), log.state());

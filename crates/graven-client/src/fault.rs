@@ -1,7 +1,7 @@
 //! What an error says about the log: three kinds, so that a program can act without knowing each error.
 
 use graven_merkle::multi::MultiVerifyError;
-use graven_note::VerifiedEvidence;
+use graven_note::{PolicyCheckError, VerifiedEvidence, VerifyCheckpointError};
 
 use crate::{
     AppendError, HeadError, ProofRefused, ReadError, StreamError, UntrustedHead,
@@ -29,9 +29,13 @@ impl HeadError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
+            // What was believed before was signed by a key that had ended: by whoever stole it.
+            Self::Kept(error) if error.is_ended() => Fault::CheckFailed,
             Self::Call(_) | Self::Kept(_) | Self::Store(_) => Fault::Trouble,
             Self::Untrusted(error) => error.fault(),
-            Self::Answer(_) | Self::NotConsistent { .. } => Fault::CheckFailed,
+            Self::Answer(_) | Self::NotConsistent { .. } | Self::Rotation(_) | Self::Unannounced(_) => {
+                Fault::CheckFailed
+            }
             Self::Rollback { .. } => Fault::Rollback,
             Self::SplitView(_) => Fault::SplitView,
         }
@@ -48,6 +52,10 @@ impl HeadError {
 }
 
 impl UntrustedHead {
+    fn is_ended(&self) -> bool {
+        matches!(self, Self::Checkpoint(PolicyCheckError::Checkpoint(VerifyCheckpointError::Ended { .. })))
+    }
+
     /// What the error says about the log.
     #[must_use]
     pub fn fault(&self) -> Fault {

@@ -16,16 +16,20 @@
 //! An answer is *fresh* where the larger head was known before the question was asked. A proof that an append
 //! or a repeat of one returns may rightly be older.
 
-use std::{io, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use graven_merkle::{ConsistencyProof, TreeSize, VerifyError, verify_consistency};
-use graven_note::{VerifiedCheckpoint, VerifiedEvidence};
+use graven_note::{KeyId, RotationError, SignatureLine, VerifiedCheckpoint, VerifiedEvidence};
 use graven_proto::{
     convert::{FieldError, required},
     v1,
 };
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::{
     Appender, CallError, HeadStore, LogClient, Trust, UntrustedHead, VerifiedHead, call::call_log,
@@ -74,6 +78,14 @@ pub enum HeadError {
         "the tree head kept from before is not of the keys trusted now: {0}; if the keys were changed on purpose, remove the kept head"
     )]
     Kept(UntrustedHead),
+    /// The log's keys changed, and the change cannot be followed.
+    #[error("the log's new keys are not to be trusted: {0}; ask its operator")]
+    Rotation(#[from] RotationError),
+    /// A change of the log's keys is not in the log.
+    #[error(
+        "the log's new keys are not to be trusted: their announcement is not in the log: {0}; ask its operator"
+    )]
+    Unannounced(VerifyError),
     /// The head store failed.
     #[error("the last tree head cannot be read or kept: {0}")]
     Store(#[from] io::Error),
@@ -105,9 +117,11 @@ impl LogClient {
 
 /// Holds a log to the last head that it was seen to sign.
 pub(crate) struct Follower {
-    log: Appender,
-    trust: Trust,
-    store: Arc<dyn HeadStore>,
+    pub(crate) log: Appender,
+    pub(crate) trust: RwLock<Trust>,
+    pub(crate) store: Arc<dyn HeadStore>,
+    /// Whether the rotations that the store keeps were followed.
+    pub(crate) rotations_loaded: OnceCell<()>,
     /// The head in the store as last read, so that its signatures are verified once. One comparison at a time:
     /// many appends that wait for one checkpoint fetch one consistency proof.
     last: Mutex<Option<VerifiedHead>>,
@@ -115,11 +129,12 @@ pub(crate) struct Follower {
 
 impl Follower {
     pub(crate) fn new(log: Appender, trust: Trust, store: Arc<dyn HeadStore>) -> Self {
-        Self { log, trust, store, last: Mutex::new(None) }
+        let (trust, rotations_loaded) = (RwLock::new(trust), OnceCell::new());
+        Self { log, trust, store, rotations_loaded, last: Mutex::new(None) }
     }
 
-    pub(crate) fn trust(&self) -> &Trust {
-        &self.trust
+    pub(crate) fn trust(&self) -> Trust {
+        self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The head kept now. Ask before a request whose answer must not be older.
@@ -136,13 +151,26 @@ impl Follower {
         known: Option<&VerifiedHead>,
     ) -> Result<VerifiedHead, HeadError> {
         let head = required("head", head)?;
-        let verified = match self.trust.verify_signed(&head.checkpoint) {
-            Ok(verified) => verified,
-            Err(refused) => return Err(self.refuse(&head.checkpoint, refused).await),
+        self.load_rotations().await?;
+        let verified = match self.trust().verify_signed(&head.checkpoint) {
+            Ok(verified) => {
+                if self.trust().recovery().is_some()
+                    && known.is_none_or(|known| signers(known) != signers(&verified))
+                {
+                    self.follow_rotations().await?;
+                }
+                verified
+            }
+            // New keys may have signed it that are not known yet.
+            Err(refused) => match self.follow_rotations().await {
+                Ok(true) => self.trust().verify_signed(&head.checkpoint)?,
+                Ok(false) => return Err(self.refuse(&head.checkpoint, refused).await),
+                Err(error) => return Err(error),
+            },
         };
         let head = self.accept(verified, known).await?;
         // Only now: a head that contradicts another is worth more than one that is old.
-        self.trust.check_fresh(&head).map_err(UntrustedHead::from)?;
+        self.trust().check_fresh(&head).map_err(UntrustedHead::from)?;
         Ok(head)
     }
 
@@ -211,7 +239,8 @@ impl Follower {
     }
 
     async fn contradiction(&self, note: &[u8]) -> Option<VerifiedEvidence> {
-        let signed = VerifiedCheckpoint::open(note, self.trust.origin(), self.trust.keys()).ok()?;
+        let trust = self.trust();
+        let signed = VerifiedCheckpoint::open(note, trust.origin(), trust.keys()).ok()?;
         let kept = self.kept().await.ok()??;
         let kept = kept.verified();
         let (size, known) = (signed.checkpoint().size(), kept.checkpoint().size());
@@ -229,19 +258,20 @@ impl Follower {
     }
 
     async fn reload(&self, last: &mut Option<VerifiedHead>) -> Result<(), HeadError> {
-        let (store, origin) = (Arc::clone(&self.store), self.trust.origin().clone());
+        self.load_rotations().await?;
+        let (store, origin) = (Arc::clone(&self.store), self.trust().origin().clone());
         let note = blocking(move || store.load(&origin)).await?;
         let unchanged = last.as_ref().map(|head| head.note().as_bytes()) == note.as_deref();
         if !unchanged {
             // It was fresh when it was kept.
-            let head = note.map(|note| self.trust.verify_signed(&note)).transpose();
+            let head = note.map(|note| self.trust().verify_signed(&note)).transpose();
             *last = head.map_err(HeadError::Kept)?;
         }
         Ok(())
     }
 
     async fn replace(&self, kept: Option<&VerifiedHead>, new: &VerifiedHead) -> Result<bool, HeadError> {
-        let (store, origin) = (Arc::clone(&self.store), self.trust.origin().clone());
+        let (store, origin) = (Arc::clone(&self.store), self.trust().origin().clone());
         let (kept, new) = (kept.cloned(), new.clone());
         let replaced = blocking(move || {
             store.replace(&origin, kept.as_ref().map(|head| head.note().as_bytes()), new.note().as_bytes())
@@ -300,6 +330,15 @@ impl From<FetchError> for HeadError {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+/// Whose signatures a head claims in the log's own name, valid or not: where they change, its keys may have.
+fn signers(head: &VerifiedHead) -> BTreeSet<KeyId> {
+    let (note, origin) = (head.verified().note().note(), head.origin().as_str());
+    let own = note.signatures().iter().filter(|line| line.name().as_str() == origin);
+    own.map(SignatureLine::key_id).collect()
+}
+
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -11,7 +11,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use graven_note::{MAX_NOTE_BYTES, Origin};
+use graven_note::{MAX_NOTE_BYTES, Origin, rotation::MAX_HISTORY_BYTES};
 
 /// Keeps the last verified checkpoint note of each log.
 pub trait HeadStore: Send + Sync {
@@ -27,24 +27,53 @@ pub trait HeadStore: Send + Sync {
     /// # Errors
     /// The store cannot be written.
     fn replace(&self, origin: &Origin, expected: Option<&[u8]>, note: &[u8]) -> io::Result<bool>;
+
+    /// The history of the log's key rotations that is kept (see [`graven_note::rotation`]), empty if there is none.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn load_rotations(&self, origin: &Origin) -> io::Result<Vec<u8>>;
+
+    /// Keeps `history` durably, unless what is kept is longer: histories only grow.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn keep_rotations(&self, origin: &Origin, history: &[u8]) -> io::Result<()>;
 }
 
 /// Forgets everything when the program ends.
 #[derive(Debug, Default)]
-pub struct MemoryHeadStore(Mutex<HashMap<Origin, Vec<u8>>>);
+pub struct MemoryHeadStore {
+    heads: Mutex<HashMap<Origin, Vec<u8>>>,
+    rotations: Mutex<HashMap<Origin, Vec<u8>>>,
+}
 
 impl HeadStore for MemoryHeadStore {
     fn load(&self, origin: &Origin) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(origin).cloned())
+        Ok(self.heads.lock().unwrap_or_else(PoisonError::into_inner).get(origin).cloned())
     }
 
     fn replace(&self, origin: &Origin, expected: Option<&[u8]>, note: &[u8]) -> io::Result<bool> {
-        let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         let as_expected = heads.get(origin).map(Vec::as_slice) == expected;
         if as_expected {
             heads.insert(origin.clone(), note.to_vec());
         }
         Ok(as_expected)
+    }
+
+    fn load_rotations(&self, origin: &Origin) -> io::Result<Vec<u8>> {
+        let rotations = self.rotations.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(rotations.get(origin).cloned().unwrap_or_default())
+    }
+
+    fn keep_rotations(&self, origin: &Origin, history: &[u8]) -> io::Result<()> {
+        let mut rotations = self.rotations.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = rotations.entry(origin.clone()).or_default();
+        if kept.len() < history.len() {
+            *kept = history.to_vec();
+        }
+        Ok(())
     }
 }
 
@@ -52,7 +81,8 @@ impl HeadStore for MemoryHeadStore {
 ///
 /// ```text
 /// <folder>/<SHA-256 of the origin, hex>.checkpoint    the note, verbatim
-/// <folder>/<SHA-256 of the origin, hex>.lock          empty; locked while the note is replaced
+/// <folder>/<SHA-256 of the origin, hex>.rotations     how its keys changed, once they did
+/// <folder>/<SHA-256 of the origin, hex>.lock          empty; locked while one of these is replaced
 /// ```
 #[derive(Debug, Clone)]
 pub struct FileHeadStore {
@@ -80,25 +110,22 @@ impl FileHeadStore {
         let name = origin.sha256_hex();
         self.folder.join(format!("{name}.{kind}"))
     }
+
+    /// Held while a file of the log is replaced: until it is closed, also by a crash.
+    fn lock(&self, origin: &Origin) -> io::Result<File> {
+        let lock = File::create(self.file(origin, "lock"))?;
+        lock.lock()?;
+        Ok(lock)
+    }
 }
 
 impl HeadStore for FileHeadStore {
     fn load(&self, origin: &Origin) -> io::Result<Option<Vec<u8>>> {
-        let path = self.path(origin);
-        let length = match fs::metadata(&path) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(at(&path, &error)),
-        };
-        if usize::try_from(length).is_ok_and(|length| length <= MAX_NOTE_BYTES) {
-            return fs::read(&path).map(Some).map_err(|error| at(&path, &error));
-        }
-        Err(at(&path, &io::Error::new(io::ErrorKind::InvalidData, "too large to be a checkpoint")))
+        read_bounded(&self.path(origin), MAX_NOTE_BYTES, "too large to be a checkpoint")
     }
 
     fn replace(&self, origin: &Origin, expected: Option<&[u8]>, note: &[u8]) -> io::Result<bool> {
-        let lock = File::create(self.file(origin, "lock"))?;
-        lock.lock()?; // Released when the file is closed, also by a crash.
+        let _lock = self.lock(origin)?;
         if self.load(origin)?.as_deref() != expected {
             return Ok(false);
         }
@@ -106,6 +133,33 @@ impl HeadStore for FileHeadStore {
         replace_durably(&path, &new, note)?;
         Ok(true)
     }
+
+    fn load_rotations(&self, origin: &Origin) -> io::Result<Vec<u8>> {
+        let path = self.file(origin, "rotations");
+        Ok(read_bounded(&path, MAX_HISTORY_BYTES, "too large to be a history of rotations")?
+            .unwrap_or_default())
+    }
+
+    fn keep_rotations(&self, origin: &Origin, history: &[u8]) -> io::Result<()> {
+        let _lock = self.lock(origin)?;
+        if self.load_rotations(origin)?.len() >= history.len() {
+            return Ok(());
+        }
+        replace_durably(&self.file(origin, "rotations"), &self.file(origin, "new"), history)
+    }
+}
+
+/// The bytes of a file that may not be there.
+fn read_bounded(path: &Path, limit: usize, too_large: &str) -> io::Result<Option<Vec<u8>>> {
+    let length = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at(path, &error)),
+    };
+    if usize::try_from(length).is_ok_and(|length| length <= limit) {
+        return fs::read(path).map(Some).map_err(|error| at(path, &error));
+    }
+    Err(at(path, &io::Error::new(io::ErrorKind::InvalidData, too_large)))
 }
 
 /// Puts `bytes` in the place of what is at `path`, by way of the file `new` beside it: a crash leaves the old or the new.

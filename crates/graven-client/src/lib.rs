@@ -64,6 +64,7 @@ pub mod monitor;
 mod prove;
 mod range;
 mod retry;
+mod rotate;
 mod stream;
 mod tls;
 mod trust;

@@ -72,14 +72,14 @@ impl LogClient {
     /// restart of this program.
     #[must_use]
     pub fn with_head_store(self, store: Arc<dyn HeadStore>) -> Self {
-        let trust = self.trust().clone();
+        let trust = self.trust();
         let follower = Arc::new(Follower::new(self.appender.clone(), trust, store));
         Self { follower, ..self }
     }
 
-    /// Whose signatures count.
+    /// Whose signatures count, as of now: it follows the log's keys where a recovery key is pinned.
     #[must_use]
-    pub fn trust(&self) -> &Trust {
+    pub fn trust(&self) -> Trust {
         self.follower.trust()
     }
 
@@ -132,7 +132,7 @@ impl std::fmt::Debug for LogClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LogClient")
             .field("name", &self.appender.name)
-            .field("trust", self.trust())
+            .field("trust", &self.trust())
             .finish_non_exhaustive()
     }
 }

@@ -7,8 +7,9 @@ use std::{
 
 use graven_merkle::Hash;
 use graven_note::{
-    InvalidOrigin, KeyName, MissingSignatures, Origin, Policy, PolicyCheckError, PolicyError, ProofError,
-    TlogProof, VerifiedInclusion, VerifierKey, VkeyError, WitnessedCheckpoint, evidence::Asked,
+    InvalidOrigin, KeyName, LogKeys, MissingSignatures, Origin, Policy, PolicyCheckError, PolicyError,
+    ProofError, Rotation, RotationError, TlogProof, VerifiedInclusion, VerifierKey, VkeyError,
+    WitnessedCheckpoint, evidence::Asked,
 };
 use thiserror::Error;
 
@@ -24,7 +25,9 @@ pub struct Trust(Arc<Pinned>);
 #[derive(Clone, Debug)]
 struct Pinned {
     origin: Origin,
-    keys: Vec<VerifierKey>,
+    keys: LogKeys,
+    /// The key that may hand the log over to new keys.
+    recovery: Option<VerifierKey>,
     /// Its witnesses and quorum count; its logs were taken into `keys`.
     policy: Policy,
     all_keys: bool,
@@ -158,21 +161,66 @@ impl Trust {
         Self::pin(origin, keys, policy)
     }
 
-    fn pin(origin: Origin, mut keys: Vec<VerifierKey>, policy: Policy) -> Result<Self, TrustError> {
+    fn pin(origin: Origin, keys: Vec<VerifierKey>, policy: Policy) -> Result<Self, TrustError> {
         if keys.is_empty() {
             return Err(TrustError::NoKeys);
         }
         if let Some(name) = policy.counted_twice() {
             return Err(TrustError::WitnessTwice(name.clone()));
         }
-        // A key given twice says nothing new, and notes refuse lists that do.
-        let mut seen: Vec<VerifierKey> = Vec::with_capacity(keys.len());
-        keys.retain(|key| {
-            let new = !seen.contains(key);
-            seen.extend(new.then(|| key.clone()));
-            new
-        });
-        Ok(Self(Arc::new(Pinned { origin, keys, policy, all_keys: false, fresh_within: None })))
+        let keys = LogKeys::new(keys);
+        let pinned = Pinned { origin, keys, recovery: None, policy, all_keys: false, fresh_within: None };
+        Ok(Self(Arc::new(pinned)))
+    }
+
+    /// The same, following the log to new keys as far as `recovery`, its recovery key, authorises them.
+    #[must_use]
+    pub fn following(self, recovery: VerifierKey) -> Self {
+        Self(Arc::new(Pinned { recovery: Some(recovery), ..Arc::unwrap_or_clone(self.0) }))
+    }
+
+    /// Follows a rotation of the log's keys: from now on a head above the old keys' last size counts by the new ones alone.
+    /// `None`: it says nothing new.
+    ///
+    /// # Errors
+    /// No recovery key is pinned, it did not authorise the rotation, or that does not continue the keys that are known.
+    pub fn rotated(&self, rotation: Rotation) -> Result<Option<Self>, RotationError> {
+        let recovery = self.0.recovery.as_ref();
+        let recovery =
+            recovery.ok_or(RotationError::Malformed("no recovery key is pinned that could authorise one"))?;
+        let mut pinned = (*self.0).clone();
+        let is_new = pinned.keys.follow(&rotation.verify(recovery)?, &self.0.origin)?;
+        Ok(is_new.then(|| Self(Arc::new(pinned))))
+    }
+
+    /// Follows a history of the log's keys, from the rotation on that ends the keys that are known.
+    ///
+    /// # Errors
+    /// See [`rotated`](Self::rotated).
+    pub fn rotated_by(
+        &self,
+        history: impl IntoIterator<Item = Rotation>,
+    ) -> Result<(Self, Vec<Rotation>), RotationError> {
+        let (mut trust, mut followed) = (self.clone(), Vec::new());
+        for rotation in history {
+            match trust.rotated(rotation.clone()) {
+                Ok(Some(next)) => {
+                    trust = next;
+                    followed.push(rotation);
+                }
+                Ok(None) => {}
+                // Those before the keys that were pinned lead up to them.
+                Err(RotationError::Unconnected) if followed.is_empty() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((trust, followed))
+    }
+
+    /// The key that may hand the log over to new keys, if it is pinned.
+    #[must_use]
+    pub fn recovery(&self) -> Option<&VerifierKey> {
+        self.0.recovery.as_ref()
     }
 
     /// The same, demanding a valid signature by every one of the log's keys.
@@ -199,10 +247,10 @@ impl Trust {
         &self.0.origin
     }
 
-    /// The log's keys.
+    /// The log's keys, those included that ended.
     #[must_use]
     pub fn keys(&self) -> &[VerifierKey] {
-        &self.0.keys
+        self.0.keys.all()
     }
 
     /// Verifies a tree head: a checkpoint note, byte for byte as it was signed.
@@ -221,7 +269,9 @@ impl Trust {
     /// It is not this log's, or not signed as it must be.
     pub fn verify_signed(&self, note: &[u8]) -> Result<VerifiedHead, UntrustedHead> {
         let Pinned { origin, keys, policy, .. } = &*self.0;
-        let head = policy.verify_checkpoint_of(note, origin, keys)?;
+        let head = policy
+            .verify_checkpoint_of(note, origin, keys.valid_for(note))
+            .map_err(|error| error.explained_by(note, origin, keys))?;
         self.check_all_signed(&head)?;
         Ok(VerifiedHead::trusted(head))
     }
@@ -236,7 +286,8 @@ impl Trust {
         leaf_hash: Hash,
     ) -> Result<VerifiedInclusion, ProofRefused> {
         let Pinned { origin, keys, policy, .. } = &*self.0;
-        let inclusion = bundle.verify_for_log(leaf_hash, origin, keys, policy)?;
+        let valid = keys.valid_for(bundle.checkpoint().as_bytes());
+        let inclusion = bundle.verify_for_log(leaf_hash, origin, valid, policy)?;
         self.check_all_signed(inclusion.checkpoint())?;
         self.check_fresh(&VerifiedHead::trusted(inclusion.checkpoint().clone()))?;
         Ok(inclusion)
@@ -255,7 +306,8 @@ impl Trust {
     }
 
     fn check_all_signed(&self, head: &WitnessedCheckpoint) -> Result<(), MissingSignatures> {
-        let demanded: &[VerifierKey] = if self.0.all_keys { &self.0.keys } else { &[] };
+        let size = head.verified().checkpoint().size();
+        let demanded = if self.0.all_keys { self.0.keys.due_at(size) } else { &[] };
         head.verified().note().require_keys(demanded)
     }
 }

@@ -127,6 +127,10 @@ impl Engine {
         drive::start(self)
     }
 
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
     /// What origins of this server's logs begin with.
     pub fn prefix(&self) -> &str {
         &self.server.prefix
@@ -371,7 +375,8 @@ impl Engine {
         if self.is_poisoned() || !is_sealed || !self.has_room(wanted) {
             return None;
         }
-        let before = rollback::exported(&self.env, &self.paths, &log.meta).map_err(io::Error::other);
+        let before =
+            rollback::exported(&self.env, &self.paths, &log.meta, &log.keys()).map_err(io::Error::other);
         let before = before.map(|before| before.map_or(graven_merkle::TreeSize::ZERO, |it| it.size()));
         match before.and_then(|before| seal::export(log, &head, before)) {
             Ok(()) => Some(head),

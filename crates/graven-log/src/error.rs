@@ -131,6 +131,9 @@ pub enum OpenError {
         /// Size of the newest signed checkpoint.
         size: u64,
     },
+    /// No log of that name.
+    #[error("there is no log `{0}` in this data directory")]
+    NoLog(crate::meta::LogName),
     /// Storage failed.
     #[error("storage: {0}")]
     Io(#[from] io::Error),

@@ -23,7 +23,7 @@ use crate::log::MAX_BUNDLE_BYTES;
 use crate::meta::{LogMeta, LogName, Paths};
 use crate::replay::{Replay, Replayed};
 use crate::window::{Window, WindowLimits};
-use crate::{keys, recover, rollback, signing};
+use crate::{keys, recover, rollback, rotation, signing};
 
 /// Problems of one log that are reported; what comes after is only counted.
 pub const MAX_PROBLEMS: usize = 100;
@@ -211,21 +211,29 @@ impl<'a> Check<'a> {
 
     /// Collects every head that was signed, and checks the keys.
     fn load_signed(&mut self) {
-        if let Err(error) = keys::load_all(&*self.env.fs, &self.paths.keys(&self.meta.name), &self.meta) {
-            self.problem(Problem::Other(format!("signing keys: {error}")));
-        }
+        let keys = match rotation::peek(&*self.env.fs, self.paths, &self.meta) {
+            Ok(keys) => keys,
+            Err(error) => return self.problem(Problem::Other(format!("rotations: {error}"))),
+        };
         let payloads = match ChainFile::peek(&*self.env.fs, &self.paths.signer(&self.meta.name)) {
             Ok(payloads) => payloads,
             Err(error) => return self.problem(Problem::Other(format!("signer journal: {error}"))),
         };
-        match signing::last_signed(&payloads, &self.meta.origin, &self.meta.keys) {
-            Some(signed) => self.report.signed = signed.checkpoint.size().get(),
+        match signing::last_signed(&payloads, &self.meta.origin, &keys) {
+            Some(signed) => {
+                self.report.signed = signed.checkpoint.size().get();
+                let valid = keys.valid_at(signed.checkpoint.size());
+                let folder = self.paths.keys(&self.meta.name);
+                if let Err(error) = keys::load_all(&*self.env.fs, &folder, valid, &self.meta) {
+                    self.problem(Problem::Other(format!("signing keys: {error}")));
+                }
+            }
             None => self.problem(Problem::Other("the signer journal is not one of this log".to_owned())),
         }
         for checkpoint in signing::bodies(&payloads) {
             self.expect(checkpoint);
         }
-        match rollback::exported(self.env, self.paths, &self.meta) {
+        match rollback::exported(self.env, self.paths, &self.meta, &keys) {
             Ok(Some(checkpoint)) => self.expect(checkpoint),
             Ok(None) => {}
             Err(error) => self.problem(Problem::Other(format!("site/checkpoint: {error}"))),

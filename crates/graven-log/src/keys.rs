@@ -39,13 +39,31 @@ pub(crate) fn create_all(env: &Env, dir: &Path, origin: &str) -> Result<Vec<Veri
     LOG_KEY_TYPES.iter().map(|(kind, file)| create(env, &dir.join(file), origin, *kind)).collect()
 }
 
-/// Loads the signers of a log, which must be those its manifest names.
-pub(crate) fn load_all(fs: &dyn Fs, dir: &Path, meta: &LogMeta) -> Result<Vec<Arc<dyn Signer>>, KeyError> {
-    let load = |vkey: &VerifierKey| load_one(fs, dir, vkey);
-    meta.keys.iter().map(load).collect()
+/// Loads the signers of some keys of a log.
+pub(crate) fn load_all(
+    fs: &dyn Fs,
+    dir: &Path,
+    keys: &[VerifierKey],
+    meta: &LogMeta,
+) -> Result<Vec<Arc<dyn Signer>>, KeyError> {
+    keys.iter().map(|vkey| load_one(fs, dir, vkey, meta)).collect()
 }
 
-fn load_one(fs: &dyn Fs, dir: &Path, vkey: &VerifierKey) -> Result<Arc<dyn Signer>, KeyError> {
+/// The file of a key that came by a rotation.
+pub(crate) fn rotated_file(vkey: &VerifierKey) -> String {
+    format!("{}.pem", vkey.key_id())
+}
+
+/// Loads the signer of one key.
+pub(crate) fn load_one(
+    fs: &dyn Fs,
+    dir: &Path,
+    vkey: &VerifierKey,
+    meta: &LogMeta,
+) -> Result<Arc<dyn Signer>, KeyError> {
+    if !meta.keys.contains(vkey) {
+        return Ok(Arc::new(key_file::load(fs, &dir.join(rotated_file(vkey)), vkey)?));
+    }
     let file = LOG_KEY_TYPES.iter().find(|(kind, _)| *kind == vkey.signature_type());
     let (_, file) = file.ok_or_else(|| KeyError::Name(format!("{vkey} is of no type a log signs with")))?;
     Ok(Arc::new(key_file::load(fs, &dir.join(file), vkey)?))

@@ -35,6 +35,7 @@ mod recover;
 mod replay;
 mod restore;
 mod rollback;
+mod rotation;
 mod seal;
 mod sequencer;
 mod signing;
@@ -62,6 +63,7 @@ pub use meta::{
 pub use pool::Sequenced;
 pub use recover::log_keys;
 pub use restore::{LogCopy, Missing, Restored, restore};
+pub use rotation::{Announced, RotateError, request_rotation};
 pub use sequencer::{Draft, Identity, Leaf, Refusal, Sequencer};
 pub use window::{MAX_KEY_BYTES, MAX_SKEW, WindowLimits};
 pub use witnessing::{CosignError, MAX_WITNESSES, Pending, Publish, Witnessing, WitnessingError};

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::error::ReadError;
 use crate::meta::LogMeta;
+use crate::rotation::{KeyRing, Rotations};
 use crate::signing::Signing;
 use crate::tail::Tail;
 use crate::tree::{FromTiles, Tree};
@@ -66,6 +67,10 @@ pub struct Log {
     /// Sizes and roots of the newest heads of this process, in order.
     pub(crate) recent: RwLock<VecDeque<(TreeSize, Hash)>>,
     pub(crate) signing: Mutex<Signing>,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) rotations: Mutex<Rotations>,
+    /// Held while a rotation is announced.
+    pub(crate) announcing: tokio::sync::Mutex<()>,
     pub(crate) witnesses: Option<LogWitnesses>,
     pub(crate) site: PathBuf,
 }

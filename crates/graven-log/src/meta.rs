@@ -6,7 +6,9 @@
 //! DATA/recovery-key.pem              to be taken offline (see the key's advice)
 //! DATA/journal/slot-NNN              the journal
 //! DATA/logs/NAME/log                 a log, written once; a folder without it is an interrupted creation
-//! DATA/logs/NAME/keys/TYPE.pem       its signing keys, mode 0600
+//! DATA/logs/NAME/keys/TYPE.pem       its first signing keys, mode 0600
+//! DATA/logs/NAME/keys/ID.pem         later ones, by key id: files of keys that ended may be removed
+//! DATA/logs/NAME/rotations           how its keys changed, once they did (see `rotation`)
 //! DATA/logs/NAME/signer              its signer journal: the memory of what was signed
 //! DATA/logs/NAME/witnessed           its witness journal, once it has witnesses: what they cosigned last
 //! DATA/logs/NAME/frozen              present once it accepts no more entries
@@ -147,7 +149,7 @@ pub struct LogMeta {
     pub visibility: Visibility,
     /// When it was created, nanoseconds since 1970.
     pub created_ns: u64,
-    /// The keys that sign its checkpoints.
+    /// The keys that signed its first checkpoint; those of now are [`Log::keys`](crate::Log::keys).
     pub keys: Vec<VerifierKey>,
     /// The offline key that may authorise new ones.
     pub recovery: VerifierKey,
@@ -322,6 +324,10 @@ impl Paths {
 
     pub(crate) fn signer(&self, name: &LogName) -> PathBuf {
         self.log(name).join("signer")
+    }
+
+    pub(crate) fn rotations(&self, name: &LogName) -> PathBuf {
+        self.log(name).join("rotations")
     }
 
     pub(crate) fn witnessed(&self, name: &LogName) -> PathBuf {

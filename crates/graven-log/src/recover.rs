@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use graven_merkle::{Frontier, LeafIndex, TreeSize};
-use graven_note::{Checkpoint, Signer, VerifierKey};
+use graven_note::{Checkpoint, LogKeys, Signer, VerifierKey};
 use graven_store::fs::Lock;
 use graven_store::journal::{Journal, LogId, OpenError as JournalError, RecordBuilder};
 use graven_store::{ChainFile, Objects, planted};
@@ -28,6 +28,7 @@ use crate::meta::{Kind, LOG_FORMAT, LogMeta, LogName, MAX_MANIFEST_BYTES, Paths,
 use crate::metrics::Metrics;
 use crate::replay::{Replay, Replayed};
 use crate::restore::{LogCopy, Target};
+use crate::rotation::{self, KeyRing, Rotations};
 use crate::sequencer::{Identity, Sequencer};
 use crate::signing::{self, SignError, Signed, Signing};
 use crate::tail::Tail;
@@ -201,6 +202,8 @@ fn rewrite_keys(
 /// What a log's files say, before its tree is rebuilt.
 pub(crate) struct Records {
     signers: Vec<Arc<dyn Signer>>,
+    keys: Arc<KeyRing>,
+    rotations: Rotations,
     pub(crate) chain: ChainFile,
     pub(crate) signed: Signed,
     pub(crate) exported: Option<Checkpoint>,
@@ -215,16 +218,18 @@ impl Records {
     ) -> Result<Self, OpenError> {
         let name = &meta.name;
         replayed.check().map_err(|what| damage(meta, what))?;
-        let signers = keys::load_all(&*env.fs, &paths.keys(name), meta)?;
+        let (rotations, keys) = Rotations::open(env.fs.clone(), paths, meta)?;
         if !env.fs.exists(&paths.signer(name))? {
             let what = "its signer journal is missing: restore it, it can never be made anew";
             return Err(damage(meta, what.to_owned()));
         }
         let (chain, payloads) = ChainFile::open(&*env.fs, &paths.signer(name))?;
-        let signed = signing::last_signed(&payloads, &meta.origin, &meta.keys)
+        let signed = signing::last_signed(&payloads, &meta.origin, &keys)
             .ok_or_else(|| damage(meta, "its signer journal is not one of this log".to_owned()))?;
-        let exported = rollback::exported(env, paths, meta)?;
-        Ok(Self { signers, chain, signed, exported })
+        let exported = rollback::exported(env, paths, meta, &keys)?;
+        let valid = keys.valid_at(signed.checkpoint.size());
+        let signers = keys::load_all(&*env.fs, &paths.keys(name), valid, meta)?;
+        Ok(Self { signers, keys: KeyRing::new(keys), rotations, chain, signed, exported })
     }
 }
 
@@ -270,6 +275,7 @@ impl Grown {
         paths: &Paths,
         meta: LogMeta,
         signing: Signing,
+        rotations: Rotations,
         OpenedWitnesses { witnesses, published: head }: OpenedWitnesses,
     ) -> Result<Lane, OpenError> {
         let Self { objects, tree, tail, frontier, sealed } = self;
@@ -285,7 +291,10 @@ impl Grown {
             frozen: AtomicBool::new(env.fs.exists(&paths.frozen(&meta.name))?),
             recent: RwLock::new([(head.size(), *head.checkpoint.root())].into()),
             head: watch::Sender::new(Arc::new(head)),
+            keys: signing.keys().clone(),
             signing: Mutex::new(signing),
+            rotations: Mutex::new(rotations),
+            announcing: tokio::sync::Mutex::new(()),
             witnesses,
             site: paths.site(&meta.name),
             meta,
@@ -303,7 +312,8 @@ pub(crate) fn open_log(
     config: &Config,
 ) -> Result<Lane, OpenError> {
     let changed = |size: TreeSize| OpenError::Changed { log: meta.name.to_string(), size: size.get() };
-    let Records { signers, chain, mut signed, exported } = Records::read(env, paths, &meta, &replayed)?;
+    let Records { signers, keys, rotations, chain, mut signed, exported } =
+        Records::read(env, paths, &meta, &replayed)?;
     if !planted("no-compare-and-swap") {
         rollback::refuse_behind(&meta, &replayed, &signed, exported.as_ref())?;
     }
@@ -326,16 +336,16 @@ pub(crate) fn open_log(
     if !signing::agrees(&signed_frontier, &signed.checkpoint) {
         return Err(changed(signed.checkpoint.size()));
     }
-    let mut signing =
-        Signing::resume(env.fs.clone(), paths.signer(&meta.name), chain, signed, signers, signed_frontier);
+    let (fs, path) = (env.fs.clone(), paths.signer(&meta.name));
+    let mut signing = Signing::resume(fs, path, chain, signed, signers, keys.clone(), signed_frontier);
     let signed = signing.release_last().map_err(|error| match error {
         SignError::Io(error) => OpenError::Io(error),
         other => damage(&meta, other.to_string()),
     })?;
     let (settings, now_ns) = (config.witnessing.get(&meta.name), env.clock.monotonic_ns());
     let (fs, path) = (env.fs.clone(), paths.witnessed(&meta.name));
-    let head = witnessing::open(fs, path, &meta, settings, signed, now_ns)?;
-    let mut lane = grown.into_lane(env, paths, meta, signing, head)?;
+    let head = witnessing::open(fs, path, &meta, &keys.now(), settings, signed, now_ns)?;
+    let mut lane = grown.into_lane(env, paths, meta, signing, rotations, head)?;
     if let Some(from) = lane.sequencer.replay_from() {
         replay_sequencer(&lane.log, &mut *lane.sequencer, from)?;
     }
@@ -353,13 +363,14 @@ fn open_log_to_restore(
     target: &Target,
     copy: &mut dyn LogCopy,
 ) -> Result<Lane, RestoreError> {
-    let Records { signers, mut chain, mut signed, exported } = Records::read(env, paths, &meta, &replayed)?;
+    let Records { signers, keys, rotations, mut chain, mut signed, exported } =
+        Records::read(env, paths, &meta, &replayed)?;
     let grown = Grown::rebuild(env, paths, &meta, replayed)?;
     if meta.name == target.name {
         let here = Checkpoint::new(meta.origin.clone(), grown.frontier.size(), grown.frontier.root());
         target.reaches("its journal", here.size())?;
         target.reaches("its signer journal", signed.checkpoint.size())?;
-        let witnessed = witnessing::last(env.fs.clone(), paths.witnessed(&meta.name), &meta)?;
+        let witnessed = witnessing::last(env.fs.clone(), paths.witnessed(&meta.name), &meta, &keys.now())?;
         let others = [exported.as_ref(), witnessed.as_ref()];
         for known in [Some(&here), Some(&signed.checkpoint)].into_iter().chain(others).flatten() {
             target.reaches("what it published or had witnessed", known.size())?;
@@ -370,9 +381,10 @@ fn open_log_to_restore(
     let note = signed.note.clone().unwrap_or_default();
     let head = Head { checkpoint: signed.checkpoint.clone(), time_seconds: signed.time_seconds, note };
     let frontier = grown.frontier.clone();
-    let signing = Signing::resume(env.fs.clone(), paths.signer(&meta.name), chain, signed, signers, frontier);
+    let path = paths.signer(&meta.name);
+    let signing = Signing::resume(env.fs.clone(), path, chain, signed, signers, keys, frontier);
     let head = OpenedWitnesses { witnesses: None, published: head };
-    Ok(grown.into_lane(env, paths, meta, signing, head)?)
+    Ok(grown.into_lane(env, paths, meta, signing, rotations, head)?)
 }
 
 fn damage(meta: &LogMeta, what: String) -> OpenError {
@@ -408,11 +420,13 @@ fn size_of(size: u64) -> Result<TreeSize, String> {
     TreeSize::new(size).ok_or_else(|| "its size is beyond 2^63 - 1".to_owned())
 }
 
-/// The verifier keys of a data directory's logs, for `graven keys show`.
-pub fn log_keys(env: &Env, dir: &Path) -> Result<Vec<(LogName, Vec<VerifierKey>, VerifierKey)>, OpenError> {
+/// The keys of a data directory's logs, and their recovery keys, for `graven keys show`.
+pub fn log_keys(env: &Env, dir: &Path) -> Result<Vec<(LogName, LogKeys, VerifierKey)>, OpenError> {
     let paths = Paths::new(dir);
     if !env.fs.exists(&paths.server())? {
         return Err(OpenError::Missing(dir.to_owned()));
     }
-    Ok(manifests(env, &paths)?.into_iter().map(|meta| (meta.name, meta.keys, meta.recovery)).collect())
+    let keys =
+        |meta: LogMeta| Ok((meta.name.clone(), rotation::peek(&*env.fs, &paths, &meta)?, meta.recovery));
+    manifests(env, &paths)?.into_iter().map(keys).collect()
 }

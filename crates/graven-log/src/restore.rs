@@ -35,7 +35,7 @@ use crate::meta::{LogMeta, LogName, Paths};
 use crate::recover::{self, Opened};
 use crate::signing::Signed;
 use crate::writer::Writer;
-use crate::{seal, signing};
+use crate::{rotation, seal, signing};
 
 /// Entries of one journal record.
 const RECORD_BYTES: usize = 1 << 20;
@@ -166,12 +166,13 @@ pub fn restore(
 
 fn target(env: &Env, paths: &Paths, name: &LogName, note: &[u8]) -> Result<Target, RestoreError> {
     let meta = manifest(env, paths, name)?;
-    let verified = VerifiedCheckpoint::open(note, &meta.origin, &meta.keys)
-        .map_err(|why| RestoreError::Unsigned(why.to_string()))?;
+    let keys = rotation::peek(&*env.fs, paths, &meta)?;
+    let verified = keys.open(note, &meta.origin).map_err(|why| RestoreError::Unsigned(why.to_string()))?;
     // What others added to it is theirs to serve: only what the log signed is released again.
-    verified.note().require_keys(&meta.keys).map_err(|why| RestoreError::Unsigned(why.to_string()))?;
+    let due = keys.due_at(verified.checkpoint().size());
+    verified.note().require_keys(due).map_err(|why| RestoreError::Unsigned(why.to_string()))?;
     let signed = verified.note().note();
-    let by_log = |line: &&SignatureLine| meta.keys.iter().any(|key| line.claims(key));
+    let by_log = |line: &&SignatureLine| keys.all().iter().any(|key| line.claims(key));
     let own: Vec<_> = signed.signatures().iter().filter(by_log).cloned().collect();
     let own = SignedNote::new(signed.text(), &own).map_err(|why| RestoreError::Unsigned(why.to_string()))?;
     Ok(Target { name: name.clone(), note: Bytes::copy_from_slice(own.as_str().as_bytes()), verified })

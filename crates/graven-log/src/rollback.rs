@@ -6,7 +6,7 @@ use std::io;
 
 use graven_merkle::ProveError;
 use graven_merkle::tile::{BundlePath, TILE_WIDTH};
-use graven_note::{Checkpoint, SignedNote};
+use graven_note::{Checkpoint, LogKeys};
 use graven_store::Objects;
 
 use crate::env::Env;
@@ -70,21 +70,23 @@ pub(crate) fn refuse_overtaken(
 }
 
 /// The checkpoint of the static site, where there is one that this log signed.
-pub(crate) fn exported(env: &Env, paths: &Paths, meta: &LogMeta) -> Result<Option<Checkpoint>, OpenError> {
+pub(crate) fn exported(
+    env: &Env,
+    paths: &Paths,
+    meta: &LogMeta,
+    keys: &LogKeys,
+) -> Result<Option<Checkpoint>, OpenError> {
     let path = paths.site(&meta.name).join("checkpoint");
     if !env.fs.exists(&path)? {
         return Ok(None);
     }
     let bytes = env.fs.read(&path, graven_note::MAX_NOTE_BYTES as u64)?;
-    let note = SignedNote::parse(&bytes).ok().and_then(|note| note.verify(&meta.keys).ok());
-    let checkpoint = note.and_then(|note| Checkpoint::parse(note.text()).ok());
     // It is replaced in one step: one that this log did not sign is no trace of a crash.
-    let checkpoint =
-        checkpoint.filter(|it| *it.origin() == meta.origin).ok_or_else(|| OpenError::Damaged {
-            log: meta.name.to_string(),
-            what: "site/checkpoint is none that it signed".to_owned(),
-        })?;
-    Ok(Some(checkpoint))
+    let signed = keys.open(&bytes, &meta.origin).map_err(|_| OpenError::Damaged {
+        log: meta.name.to_string(),
+        what: "site/checkpoint is none that it signed".to_owned(),
+    })?;
+    Ok(Some(signed.checkpoint().clone()))
 }
 
 /// Whether the tree, read from its tiles alone, has the root of a checkpoint at its size.

@@ -26,11 +26,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use graven_merkle::{Frontier, Hash, TreeSize, prove_consistency, verify_consistency};
-use graven_note::{Checkpoint, Origin, Signer, VerifiedCheckpoint, VerifierKey, sign_checkpoint};
+use graven_note::{Checkpoint, LogKeys, Origin, Signer, sign_checkpoint};
 use graven_store::fs::Fs;
 use graven_store::{ChainFile, planted};
 
 use crate::log::Head;
+use crate::rotation::KeyRing;
 use crate::tail::Chunk;
 use crate::tree::Tree;
 
@@ -63,7 +64,9 @@ pub(crate) struct Signing {
     path: PathBuf,
     chain: ChainFile,
     last: Signed,
+    /// Of all keys that may still sign, and perhaps of some that may not.
     signers: Vec<Arc<dyn Signer>>,
+    keys: Arc<KeyRing>,
     /// The tree as of the last signed head, grown from re-read bytes alone.
     frontier: Frontier,
 }
@@ -75,7 +78,7 @@ pub(crate) fn create_journal(fs: &dyn Fs, path: &Path, origin: &Origin, time_sec
 }
 
 /// Reads what was signed last. The payloads are chained and hashed; what does not parse was not written by us.
-pub(crate) fn last_signed(payloads: &[Vec<u8>], origin: &Origin, keys: &[VerifierKey]) -> Option<Signed> {
+pub(crate) fn last_signed(payloads: &[Vec<u8>], origin: &Origin, keys: &LogKeys) -> Option<Signed> {
     // Signatures take time to verify: of what came before the last note, the chain of digests is proof enough.
     let last_note = payloads.iter().rposition(|payload| payload.first() == Some(&b'N'));
     let from = last_note.map_or(0, |at| at.saturating_sub(1));
@@ -90,7 +93,7 @@ pub(crate) fn last_signed(payloads: &[Vec<u8>], origin: &Origin, keys: &[Verifie
                 last = Some(Signed { checkpoint, time_seconds, note: None });
             }
             b'N' => {
-                let verified = VerifiedCheckpoint::open(rest, origin, keys).ok()?;
+                let verified = keys.open(rest, origin).ok()?;
                 let checkpoint = verified.checkpoint().clone();
                 let time_seconds = match &last {
                     Some(body) if body.checkpoint == checkpoint => body.time_seconds,
@@ -127,9 +130,25 @@ impl Signing {
         chain: ChainFile,
         last: Signed,
         signers: Vec<Arc<dyn Signer>>,
+        keys: Arc<KeyRing>,
         frontier: Frontier,
     ) -> Self {
-        Self { fs, path, chain, last, signers, frontier }
+        Self { fs, path, chain, last, signers, keys, frontier }
+    }
+
+    /// Who may sign.
+    pub(crate) fn signers(&self) -> &[Arc<dyn Signer>] {
+        &self.signers
+    }
+
+    /// The keys of the log.
+    pub(crate) fn keys(&self) -> &Arc<KeyRing> {
+        &self.keys
+    }
+
+    /// Takes the signers of new keys, which the key ring names once this lock is let go.
+    pub(crate) fn add_signers(&mut self, new: Vec<Arc<dyn Signer>>) {
+        self.signers.extend(new);
     }
 
     /// The head that was signed last. Where a crash came before its note was journalled, its body is signed now.
@@ -184,7 +203,14 @@ impl Signing {
     }
 
     fn sign(&self, checkpoint: &Checkpoint, time_seconds: u64) -> Result<Bytes, SignError> {
-        let signers: Vec<&dyn Signer> = self.signers.iter().map(|signer| &**signer).collect();
+        let keys = self.keys.now();
+        let valid = keys.valid_at(checkpoint.size());
+        let may_sign = |signer: &&Arc<dyn Signer>| valid.contains(signer.vkey());
+        let signers: Vec<&dyn Signer> =
+            self.signers.iter().filter(may_sign).map(|signer| &**signer).collect();
+        if signers.is_empty() {
+            return Err(SignError::Refused("the keys that may sign are not loaded"));
+        }
         let note = sign_checkpoint(checkpoint, &signers, time_seconds)?;
         Ok(Bytes::copy_from_slice(note.as_str().as_bytes()))
     }

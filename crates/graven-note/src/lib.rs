@@ -45,7 +45,7 @@
 //! | policy without a final newline | refused |
 //!
 //! The formats are drawn in the modules of the source: `note`, `vkey`, `checkpoint`, [`cosignature`], [`sth`],
-//! [`policy`], `proof`, [`evidence`]. They follow C2SP signed-note, tlog-checkpoint, tlog-cosignature, static-ct-api,
+//! [`policy`], `proof`, [`evidence`], [`rotation`]. They follow C2SP signed-note, tlog-checkpoint, tlog-cosignature, static-ct-api,
 //! tlog-policy, tlog-proof and tlog-witness ([`witness`]). Keys outside this process are not here: they
 //! implement [`Signer`].
 
@@ -60,6 +60,7 @@ mod open;
 pub mod policy;
 mod proof;
 mod public_key;
+pub mod rotation;
 mod secret_key;
 mod signature;
 mod signer;
@@ -76,6 +77,7 @@ pub use open::{MissingSignatures, OpenError, VerifiedNote, open};
 pub use policy::{Policy, PolicyCheckError, PolicyError, WitnessTime, WitnessedCheckpoint};
 pub use proof::{MAX_TLOG_PROOF_BYTES, ParseProofError, ProofError, TlogProof, VerifiedInclusion};
 pub use public_key::PublicKey;
+pub use rotation::{LogKeys, Rotation, RotationError, RotationText, VerifiedRotation};
 pub use secret_key::SEED_BYTES;
 pub use signature::SignatureError;
 pub use signer::{LocalSigner, SignError, Signer, SigningKeyError, sign_checkpoint, sign_line, sign_note};

@@ -1,5 +1,6 @@
 //! Verified checkpoints, and what two of them can prove against a log.
 
+use graven_merkle::TreeSize;
 use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Origin};
@@ -38,6 +39,15 @@ pub enum VerifyCheckpointError {
     /// Extension lines under ML-DSA-44 signatures only, which don't cover them.
     #[error("the log's signatures do not cover the checkpoint's extension lines: anyone may have added them")]
     UnsignedExtensions,
+    /// Only keys signed it that end at a smaller size.
+    #[error(
+        "it is signed by keys alone that a rotation ended at {last_size} entries: whoever holds them still may have been \
+         robbed, or withholds the log's new keys"
+    )]
+    Ended {
+        /// The largest tree that they may sign.
+        last_size: TreeSize,
+    },
 }
 
 impl From<NoteError> for VerifyCheckpointError {

@@ -35,6 +35,9 @@ pub const STREAM_WINDOW_BYTES: usize = 4 << 20;
 /// The most logs of one `ListLogs` page: a log's keys and head take about 8 KiB with ML-DSA.
 pub const MAX_PAGE_LOGS: u32 = 100;
 
+/// The most statements of one `ListKeyRotations`: each takes about 12 KiB, and 64 KiB at most.
+pub const MAX_PAGE_ROTATIONS: usize = 32;
+
 /// The most signature lines of one `AddCosignature`: a witness answers one for each of its keys.
 pub const MAX_COSIGNATURES: usize = 16;
 

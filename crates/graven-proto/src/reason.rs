@@ -30,7 +30,8 @@ impl ErrorReason {
             | Self::StreamOutOfOrder
             | Self::PageTokenInvalid
             | Self::LogKindReserved
-            | Self::CosignatureInvalid => Code::InvalidArgument,
+            | Self::CosignatureInvalid
+            | Self::RotationInvalid => Code::InvalidArgument,
             Self::LogNotFound | Self::LeafHashNotFound => Code::NotFound,
             Self::IndexBeyondTree | Self::SizeBeyondTree => Code::OutOfRange,
             Self::IdempotencyKeyReused | Self::LogExists => Code::AlreadyExists,
@@ -40,7 +41,8 @@ impl ErrorReason {
             | Self::WitnessPolicyMissing
             | Self::RollbackDetected
             | Self::ClockSuspect
-            | Self::NotPending => Code::FailedPrecondition,
+            | Self::NotPending
+            | Self::RotationOvertaken => Code::FailedPrecondition,
             Self::Overloaded | Self::DiskFull | Self::TooManyLogs => Code::ResourceExhausted,
             Self::ShuttingDown
             | Self::StoragePoisoned

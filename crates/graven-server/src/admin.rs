@@ -94,6 +94,26 @@ impl AdminService for AdminApi {
         self.core.engine.published(&log, log.durable_size()).await.map_err(append_error)?;
         Ok(Response::new(v1::FreezeLogResponse { log: Some(log_info(&log)) }))
     }
+
+    async fn rotate_keys(
+        &self,
+        request: Request<v1::RotateKeysRequest>,
+    ) -> Result<Response<v1::RotateKeysResponse>, Status> {
+        let name = log_name(&request.get_ref().log, "log")?;
+        let log = self.core.named_log(&request, &name, Permission::Admin)?;
+        let statement = request.into_inner().statement;
+        let (core, rotated) = (self.core.clone(), log.clone());
+        let text = blocking(move || {
+            let begun = core.engine.begin_rotation(&rotated, &statement);
+            begun.map_err(|error| refusal::rotate(&error, &core).into())
+        })
+        .await?;
+        let announced = self.core.engine.announce_rotation(&log).await;
+        announced.map_err(|error| refusal::append(&error, self.core.idempotency_window))?;
+        let rotation = log.durable_rotations().into_iter().find(|(_, rotation)| *rotation.text() == text);
+        let (index, _) = rotation.ok_or_else(|| poisoned(&self.core))?;
+        Ok(Response::new(v1::RotateKeysResponse { index: index.get(), last_size: text.last_size().get() }))
+    }
 }
 
 fn poisoned(core: &Core) -> Status {

@@ -62,7 +62,7 @@ pub(crate) fn log_info(log: &Log) -> v1::LogInfo {
         kind: kind.into(),
         visibility: visibility.into(),
         state: state.into(),
-        vkeys: meta.keys.iter().map(ToString::to_string).collect(),
+        vkeys: log.keys().valid_at(head.size()).iter().map(ToString::to_string).collect(),
         created: Some(timestamp(meta.created_ns)),
         durable_size: log.durable_size(),
         head: Some(tree_head(&head)),

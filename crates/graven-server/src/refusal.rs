@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use graven_log::{AppendError, CreateError, OpenError, ReadError};
+use graven_log::{AppendError, CreateError, OpenError, ReadError, RotateError};
 use graven_proto::Refusal;
 use graven_proto::limits::MAX_ENTRY_BYTES;
 use graven_proto::v1::ErrorReason as Reason;
+
+use crate::core::Core;
 
 /// When to try again at a server that is stopping or has to be restarted.
 const RESTART: Duration = Duration::from_secs(1);
@@ -108,6 +110,26 @@ pub(crate) fn create(error: &CreateError) -> Refusal {
             tracing::error!(%error, "a log was not made");
             damaged()
         }
+    }
+}
+
+/// A rotation of keys that did not begin.
+pub(crate) fn rotate(error: &RotateError, core: &Core) -> Refusal {
+    let of = |reason| Refusal::new(reason, error.to_string());
+    match error {
+        RotateError::Statement(_) | RotateError::Types => of(Reason::RotationInvalid).with_field("statement"),
+        RotateError::Outrun { signed, .. } => of(Reason::RotationOvertaken).with_fact("size", signed),
+        RotateError::OldKeys | RotateError::TooMany => of(Reason::RotationOvertaken),
+        RotateError::Key(_) | RotateError::Sign(_) => {
+            // Which file it is, is the operator's business.
+            tracing::error!(%error, "keys were not rotated");
+            Refusal::new(
+                Reason::RotationOvertaken,
+                "a new key cannot be used: it must lie in the data directory of this server, as the request left it",
+            )
+        }
+        RotateError::Frozen => of(Reason::LogFrozen),
+        RotateError::Poisoned => append(&AppendError::Poisoned, core.idempotency_window),
     }
 }
 

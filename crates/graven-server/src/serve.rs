@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use graven_log::{Engine, Status as EngineStatus};
+use graven_log::{Engine, Log, Status as EngineStatus};
 use graven_net::Port;
 use graven_proto::limits::MAX_MESSAGE_BYTES;
 use graven_proto::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE};
@@ -32,6 +33,9 @@ use crate::options::ServerOptions;
 use crate::rpc::RpcLayer;
 use crate::site::{self, Compressible};
 use crate::witness::{self, WitnessApi};
+
+/// How long until an announcement that failed is tried again.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(5);
 
 /// The server over an engine.
 pub struct Server {
@@ -95,9 +99,27 @@ impl Server {
             port.serve(drained(draining.clone()), options.drain_timeout).await;
         };
         let pushing = witness::push_until(&engine, options.witness_roots.clone(), draining.clone());
-        tokio::join!(main, ops, pushing, until_drain(&engine, shutdown, &health, drain));
+        let announcing = announce_until(&engine, draining.clone());
+        tokio::join!(main, ops, pushing, announcing, until_drain(&engine, shutdown, &health, drain));
         Ok(())
     }
+}
+
+/// Announces the rotations of keys that were not announced before the last stop.
+async fn announce_until(engine: &Engine, draining: watch::Receiver<bool>) {
+    let announce = |log: Arc<Log>| {
+        let mut draining = draining.clone();
+        async move {
+            while let Err(error) = engine.announce_rotation(&log).await {
+                tracing::warn!(log = %log.meta().name, %error, "new keys sign and are not announced yet");
+                let draining = draining.wait_for(|draining| *draining);
+                if tokio::time::timeout(ANNOUNCE_AGAIN, draining).await.is_ok() {
+                    return;
+                }
+            }
+        }
+    };
+    futures_util::future::join_all(engine.logs().into_iter().map(announce)).await;
 }
 
 /// Waits for a reason to stop, and tells everybody.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use graven_note::{LocalSigner, Signer as _, SigningKeyError, VerifierKey};
+use graven_note::{KeyName, LocalSigner, SignatureType, Signer as _, SigningKeyError, VerifierKey};
 use zeroize::Zeroizing;
 
 use crate::fs::Fs;
@@ -30,14 +30,23 @@ pub enum KeyFileError {
 
 /// Loads the signer whose signatures `vkey` verifies.
 pub fn load(fs: &dyn Fs, path: &Path, vkey: &VerifierKey) -> Result<LocalSigner, KeyFileError> {
+    let signer = read(fs, path, vkey.name().clone(), vkey.signature_type())?;
+    if signer.vkey() == vkey { Ok(signer) } else { Err(KeyFileError::Mismatch(path.to_owned())) }
+}
+
+/// Reads a key that nothing says more of than its name and type.
+pub fn read(
+    fs: &dyn Fs,
+    path: &Path,
+    name: KeyName,
+    kind: SignatureType,
+) -> Result<LocalSigner, KeyFileError> {
     if !fs.is_private(path)? {
         return Err(KeyFileError::Exposed(path.to_owned()));
     }
-    let mismatch = || KeyFileError::Mismatch(path.to_owned());
     let pem = Zeroizing::new(fs.read(path, MAX_PEM_BYTES)?);
-    let pem = std::str::from_utf8(&pem).map_err(|_| mismatch())?;
-    let signer = LocalSigner::from_pkcs8_pem(vkey.name().clone(), vkey.signature_type(), pem)?;
-    if signer.vkey() == vkey { Ok(signer) } else { Err(mismatch()) }
+    let pem = std::str::from_utf8(&pem).map_err(|_| KeyFileError::Mismatch(path.to_owned()))?;
+    Ok(LocalSigner::from_pkcs8_pem(name, kind, pem)?)
 }
 
 #[cfg(test)]

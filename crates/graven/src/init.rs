@@ -61,6 +61,10 @@ pub(crate) fn run(args: &InitArgs) -> Outcome {
         "recovery key: {}: move it offline now (it alone may authorise new keys for this server's logs)",
         made.recovery_key.display()
     ));
+    output::note(format_args!(
+        "for everybody who checks the log, to follow it to new keys: --recovery {}",
+        made.meta.recovery
+    ));
     output::note(format_args!("next: graven serve --data-dir {} --dev", args.data_dir.display()));
     Ok(())
 }

@@ -81,7 +81,7 @@ async fn run(command: Command) -> Outcome {
         Command::Fsck(args) => fsck::run(&args),
         Command::Mirror(args) => mirror::run(args).await,
         Command::Recover(args) => recover::run(args).await,
-        Command::Keys(args) => keys::run(&args),
+        Command::Keys(args) => keys::run(args).await,
         Command::Token(args) => token::run(&args),
         Command::Witness(args) => witness::run(args).await,
         Command::Config(args) => config::run(args),

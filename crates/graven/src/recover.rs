@@ -114,7 +114,7 @@ fn head(args: &RecoverArgs, env: &Env, name: &LogName, source: &dyn TileSource) 
         keys.ok_or_else(|| Failure::trouble(format_args!("there is no log {name} in that directory")))?;
     let refused =
         |error| Failure::check_failed(format_args!("the copy's checkpoint is not to be trusted: {error}"));
-    let own = Trust::of_keys(keys)?.requiring_all();
+    let own = Trust::of_keys(keys.due_for(&note).to_vec())?.requiring_all();
     let head = own.verify_head(&note).map_err(refused)?;
     if let Some(pinned) = args.trust.pinned()? {
         args.trust.trust_in(pinned, head.origin().clone())?.verify_head(&note).map_err(refused)?;

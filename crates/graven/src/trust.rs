@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use graven_client::{ReportedLog, Trust, TrustError};
-use graven_note::{Origin, Policy, VerifierKey};
+use graven_note::{Origin, Policy, RotationError, VerifierKey, rotation::parse_history};
 
 use crate::{
     exit::{Failure, Outcome},
@@ -31,6 +31,15 @@ pub(crate) struct TrustArgs {
     /// [env: GRAVEN_POLICY, where no --key is given]
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
     pub(crate) policy: Option<PathBuf>,
+
+    /// The verifier key of the log's recovery key, which may hand the log over to new keys (`graven keys show --recovery`):
+    /// they are followed from the keys that are given, and kept in --state, so that the old ones are refused
+    #[arg(long, value_name = "VKEY", help_heading = "Trust")]
+    pub(crate) recovery: Option<String>,
+
+    /// How the log's keys changed, as `graven keys history` prints it; what --recovery authorised of it is followed
+    #[arg(long, value_name = "FILE", requires = "recovery", help_heading = "Trust")]
+    pub(crate) rotations: Option<PathBuf>,
 
     /// Demand a valid signature by every one of the keys that are given for the log, by --key or in the policy,
     /// so as not to depend on a single algorithm: give one of each type
@@ -75,22 +84,22 @@ impl TrustArgs {
     pub(crate) fn trust(&self, pinned: Pinned, log: Option<&str>) -> Outcome<Trust> {
         match pinned.origin(log)? {
             Some(origin) => self.trust_in(pinned, origin),
-            None => Ok(self.demanding(match pinned {
+            None => self.demanding(match pinned {
                 Pinned::Keys(keys) => Trust::of_keys(keys),
                 Pinned::Policy(policy) => Trust::of_policy(policy),
-            }?)),
+            }?),
         }
     }
 
     /// The trust in the log of this origin.
     pub(crate) fn trust_in(&self, pinned: Pinned, origin: Origin) -> Outcome<Trust> {
-        Ok(self.demanding(match pinned {
+        self.demanding(match pinned {
             Pinned::Policy(policy) => Trust::of_policy_for(origin, policy),
             Pinned::Keys(mut keys) => {
                 keys.retain(|key| key.name().as_str() == origin.as_str());
                 Trust::new(origin, keys)
             }
-        }?))
+        }?)
     }
 
     /// Trust in keys that nobody vouches for but the server: said aloud, and never kept.
@@ -102,12 +111,21 @@ impl TrustArgs {
         let origin = Origin::new(log.origin.as_str()).map_err(TrustError::from)?;
         let keys: Result<Vec<_>, _> = log.vkeys.iter().map(|vkey| VerifierKey::parse(vkey)).collect();
         let keys = keys.map_err(|error| Failure::check_failed(format_args!("the server's keys: {error}")))?;
-        Ok(self.demanding(Trust::new(origin, keys)?))
+        self.demanding(Trust::new(origin, keys)?)
     }
 
-    fn demanding(&self, trust: Trust) -> Trust {
+    fn demanding(&self, trust: Trust) -> Outcome<Trust> {
         let trust = if self.all_keys { trust.requiring_all() } else { trust };
-        self.fresh_within.map_or(trust.clone(), |limit| trust.fresh_within(limit))
+        let trust = self.fresh_within.map_or(trust.clone(), |limit| trust.fresh_within(limit));
+        let Some(recovery) = &self.recovery else { return Ok(trust) };
+        let recovery = VerifierKey::parse(recovery);
+        let trust =
+            trust.following(recovery.map_err(|error| Failure::trouble(format_args!("--recovery: {error}")))?);
+        let Some(path) = &self.rotations else { return Ok(trust) };
+        let history = fs::read(path).map_err(|error| Failure::file(path, &error))?;
+        let bad = |error: RotationError| Failure::check_failed(format_args!("{}: {error}", path.display()));
+        let rotations = parse_history(&history).map_err(bad)?.into_iter().map(|(_, rotation)| rotation);
+        Ok(trust.rotated_by(rotations).map_err(bad)?.0)
     }
 }
 

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use graven_note::{
-    Origin, Policy, SignatureLine, SignedNote, VerifiedCheckpoint, VerifiedSignature, VerifierKey,
-    policy::PolicyWord,
+    LogKeys, Origin, Policy, SignatureLine, SignedNote, VerifiedSignature, policy::PolicyWord,
 };
 
 use super::CosignError;
@@ -39,15 +38,10 @@ impl Candidate {
     }
 
     /// A stored note that was cosigned, as far as its lines verify by the keys of now.
-    pub(super) fn of_note(
-        note: &[u8],
-        origin: &Origin,
-        log_keys: &[VerifierKey],
-        policy: &Policy,
-    ) -> Option<Self> {
-        let verified = VerifiedCheckpoint::open(note, origin, log_keys).ok()?;
+    pub(super) fn of_note(note: &[u8], origin: &Origin, log_keys: &LogKeys, policy: &Policy) -> Option<Self> {
+        let verified = log_keys.open(note, origin).ok()?;
         let (signed, text) = (verified.note().note(), verified.note().text());
-        let is_own = |line: &&SignatureLine| log_keys.iter().any(|key| line.claims(key));
+        let is_own = |line: &&SignatureLine| log_keys.all().iter().any(|key| line.claims(key));
         let own: Vec<_> = signed.signatures().iter().filter(is_own).cloned().collect();
         let own = SignedNote::new(text, &own).ok()?;
         let head = Head {

@@ -31,7 +31,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use graven_merkle::{ConsistencyProof, Hash, TreeSize};
 use graven_note::policy::PolicyWord;
-use graven_note::{Checkpoint, Policy, SignatureLine, VerifiedCheckpoint};
+use graven_note::{Checkpoint, LogKeys, Policy, SignatureLine};
 use graven_store::fs::Fs;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -159,6 +159,7 @@ pub(crate) fn open(
     fs: Arc<dyn Fs>,
     path: PathBuf,
     meta: &LogMeta,
+    keys: &LogKeys,
     settings: Option<&Witnessing>,
     signed: Head,
     now_ns: u64,
@@ -168,10 +169,10 @@ pub(crate) fn open(
         what: "its witness journal is not one of this log".to_owned(),
     };
     let mut journal = WitnessJournal::open(fs, path)?.ok_or_else(damaged)?;
-    let no_witnesses = Policy::without_witnesses(&meta.keys).map_err(|_| damaged())?;
+    let no_witnesses = Policy::without_witnesses(keys.newest()).map_err(|_| damaged())?;
     let policy = settings.map_or(&no_witnesses, |settings| &settings.policy);
     let stored = |note: &Bytes| {
-        let candidate = Candidate::of_note(note, &meta.origin, &meta.keys, policy).ok_or_else(damaged)?;
+        let candidate = Candidate::of_note(note, &meta.origin, keys, policy).ok_or_else(damaged)?;
         let (have, known) = (signed.size().get(), candidate.size());
         if have < known {
             let (log, part) = (meta.name.to_string(), "signer journal");
@@ -210,13 +211,18 @@ pub(crate) fn open(
 }
 
 /// The head that was witnessed last, whatever the policy is now.
-pub(crate) fn last(fs: Arc<dyn Fs>, path: PathBuf, meta: &LogMeta) -> Result<Option<Checkpoint>, OpenError> {
+pub(crate) fn last(
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    meta: &LogMeta,
+    keys: &LogKeys,
+) -> Result<Option<Checkpoint>, OpenError> {
     let damaged = || OpenError::Damaged {
         log: meta.name.to_string(),
         what: "its witness journal is not one of this log".to_owned(),
     };
     let journal = WitnessJournal::open(fs, path)?.ok_or_else(damaged)?;
-    let signed = |note: &Bytes| VerifiedCheckpoint::open(note, &meta.origin, &meta.keys);
+    let signed = |note: &Bytes| keys.open(note, &meta.origin);
     let signed = journal.witnessed_note().map(signed).transpose().map_err(|_| damaged())?;
     Ok(signed.map(|signed| signed.checkpoint().clone()))
 }

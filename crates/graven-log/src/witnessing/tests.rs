@@ -192,7 +192,7 @@ fn a_stored_note_gives_back_what_its_lines_prove() {
     let world = World::new();
     let rounds = world.begun();
     let head = rounds.witnessed().unwrap().head();
-    let (origin, keys) = (ORIGIN.parse().unwrap(), [world.log.vkey().clone()]);
+    let (origin, keys) = (ORIGIN.parse().unwrap(), vec![world.log.vkey().clone()].into());
     let known = Candidate::of_note(&head.note, &origin, &keys, &world.policy).unwrap();
     assert_eq!(known.head(), head);
     assert!(known.has_quorum(&world.policy, false) && !known.has_quorum(&world.policy, true));

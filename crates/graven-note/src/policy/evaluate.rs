@@ -9,6 +9,7 @@ use crate::checkpoint::{Checkpoint, Origin};
 use crate::name::KeyName;
 use crate::note::SignedNote;
 use crate::open::VerifiedNote;
+use crate::rotation::LogKeys;
 use crate::verified::{VerifiedCheckpoint, VerifyCheckpointError};
 use crate::vkey::VerifierKey;
 
@@ -40,6 +41,17 @@ pub enum PolicyCheckError {
     /// Too few witnesses cosigned.
     #[error("the quorum is not met: valid cosignatures by {} of the policy's witnesses", .0.len())]
     Quorum(Vec<WitnessTime>),
+}
+
+impl PolicyCheckError {
+    /// The same, saying so where the note was refused for its keys' end: see [`LogKeys::explain`].
+    #[must_use]
+    pub fn explained_by(self, note: &[u8], origin: &Origin, keys: &LogKeys) -> Self {
+        match self {
+            Self::Checkpoint(error) => Self::Checkpoint(keys.explain(note, origin, error)),
+            other => other,
+        }
+    }
 }
 
 impl WitnessedCheckpoint {

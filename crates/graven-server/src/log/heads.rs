@@ -1,9 +1,14 @@
-//! Tree heads: the newest, and each newer one.
+//! Tree heads: the newest, each newer one, and how the keys that sign them changed.
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use graven_merkle::LeafIndex;
+use graven_note::VerifiedRotation;
+use graven_proto::limits::MAX_PAGE_ROTATIONS;
 use graven_proto::v1::{
-    GetTreeHeadRequest, GetTreeHeadResponse, WatchTreeHeadsRequest, WatchTreeHeadsResponse,
+    GetTreeHeadRequest, GetTreeHeadResponse, KeyRotation, ListKeyRotationsRequest, ListKeyRotationsResponse,
+    WatchTreeHeadsRequest, WatchTreeHeadsResponse,
 };
 use tonic::{Request, Status};
 
@@ -19,6 +24,24 @@ pub(super) fn newest(
 ) -> Result<GetTreeHeadResponse, Status> {
     let log = core.open_log(request, &request.get_ref().log, Permission::Read)?;
     Ok(GetTreeHeadResponse { head: Some(tree_head(&log.head())) })
+}
+
+/// `ListKeyRotations`.
+pub(super) fn rotations(
+    core: &Core,
+    request: &Request<ListKeyRotationsRequest>,
+) -> Result<ListKeyRotationsResponse, Status> {
+    let ListKeyRotationsRequest { log, skip } = request.get_ref();
+    let rotations = core.open_log(request, log, Permission::Read)?.rotations();
+    let skip = usize::try_from(*skip).unwrap_or(usize::MAX);
+    let message = |(index, rotation): &(LeafIndex, VerifiedRotation)| KeyRotation {
+        statement: Bytes::copy_from_slice(rotation.rotation().as_bytes()),
+        index: index.get(),
+    };
+    Ok(ListKeyRotationsResponse {
+        rotations: rotations.iter().skip(skip).take(MAX_PAGE_ROTATIONS).map(message).collect(),
+        total: u32::try_from(rotations.len()).unwrap_or(u32::MAX),
+    })
 }
 
 /// `WatchTreeHeads`. Nothing is buffered: a reader that was away gets the newest head when it comes back.

@@ -17,7 +17,8 @@ use graven_proto::v1::{
     AppendStreamResponse, GetConsistencyProofRequest, GetConsistencyProofResponse, GetEntriesRequest,
     GetEntriesResponse, GetEntryAndProofRequest, GetEntryAndProofResponse, GetInclusionProofRequest,
     GetInclusionProofResponse, GetMultiInclusionProofRequest, GetMultiInclusionProofResponse,
-    GetTreeHeadRequest, GetTreeHeadResponse, WatchTreeHeadsRequest, WatchTreeHeadsResponse,
+    GetTreeHeadRequest, GetTreeHeadResponse, ListKeyRotationsRequest, ListKeyRotationsResponse,
+    WatchTreeHeadsRequest, WatchTreeHeadsResponse,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -60,6 +61,13 @@ impl LogService for LogApi {
 
     async fn get_tree_head(&self, request: Request<GetTreeHeadRequest>) -> Answer<GetTreeHeadResponse> {
         heads::newest(&self.core, &request).map(Response::new)
+    }
+
+    async fn list_key_rotations(
+        &self,
+        request: Request<ListKeyRotationsRequest>,
+    ) -> Answer<ListKeyRotationsResponse> {
+        heads::rotations(&self.core, &request).map(Response::new)
     }
 
     type WatchTreeHeadsStream = Answers<WatchTreeHeadsResponse>;

@@ -207,8 +207,8 @@ impl Driver {
     /// The note with the log's own signatures. What others cosigned helps no witness, and litewitness takes no request of more
     /// than 10 KiB: two cosignatures with ML-DSA-44 would be too many.
     fn own(&self, head: &Head) -> Result<SignedNote, NoteError> {
-        let (keys, note) = (&self.log.meta().keys, SignedNote::parse(&head.note)?);
-        let is_own = |line: &&SignatureLine| keys.iter().any(|key| line.claims(key));
+        let (keys, note) = (self.log.keys(), SignedNote::parse(&head.note)?);
+        let is_own = |line: &&SignatureLine| keys.all().iter().any(|key| line.claims(key));
         let lines: Vec<_> = note.signatures().iter().filter(is_own).cloned().collect();
         SignedNote::new(note.text(), &lines)
     }
