@@ -17,6 +17,8 @@ mod limits;
 mod restoring;
 #[path = "engine_faults/rollback.rs"]
 mod rollback;
+#[path = "engine_faults/rotating.rs"]
+mod rotating;
 #[path = "engine_faults/storage.rs"]
 mod storage;
 #[path = "engine_faults/time.rs"]

@@ -232,7 +232,7 @@ impl Append<'_, LogClient> {
         let log = self.log;
         let (acked, proof) = self.send(wait).await?;
         let unproven = |problem| AppendError::Unproven { first: acked.index, problem };
-        let (bundle, inclusion) = verify_bundle(log, &acked, &proof).map_err(unproven)?;
+        let (bundle, inclusion) = verify_bundle(log, &acked, &proof).await.map_err(unproven)?;
         // The bundle of a repeat may be older than the head kept by now.
         let head = VerifiedHead::trusted(inclusion.checkpoint().clone());
         let head = log.follower().accept(head, None).await.map_err(|error| unproven(error.into()))?;
@@ -240,7 +240,7 @@ impl Append<'_, LogClient> {
     }
 }
 
-fn verify_bundle(
+async fn verify_bundle(
     log: &LogClient,
     acked: &Acked,
     proof: &[u8],
@@ -249,7 +249,13 @@ fn verify_bundle(
     if bundle.index() != acked.index {
         return Err(Unproven::OtherIndex(bundle.index()));
     }
-    let inclusion = log.trust().verify_proof(&bundle, acked.leaf_hash)?;
+    log.follower().load_rotations().await?;
+    let inclusion = match log.trust().verify_proof(&bundle, acked.leaf_hash) {
+        // New keys may have signed it that are not known yet.
+        Err(refused) if !log.follower().follow_rotations().await? => return Err(refused.into()),
+        Err(_) => log.trust().verify_proof(&bundle, acked.leaf_hash)?,
+        Ok(inclusion) => inclusion,
+    };
     Ok((bundle, inclusion))
 }
 

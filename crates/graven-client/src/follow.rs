@@ -17,13 +17,12 @@
 //! or a repeat of one returns may rightly be older.
 
 use std::{
-    collections::BTreeSet,
     io,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use graven_merkle::{ConsistencyProof, TreeSize, VerifyError, verify_consistency};
-use graven_note::{KeyId, RotationError, SignatureLine, VerifiedCheckpoint, VerifiedEvidence};
+use graven_note::{RotationError, VerifiedCheckpoint, VerifiedEvidence};
 use graven_proto::{
     convert::{FieldError, required},
     v1,
@@ -154,19 +153,12 @@ impl Follower {
         self.load_rotations().await?;
         let verified = match self.trust().verify_signed(&head.checkpoint) {
             Ok(verified) => {
-                if self.trust().recovery().is_some()
-                    && known.is_none_or(|known| signers(known) != signers(&verified))
-                {
-                    self.follow_rotations().await?;
-                }
+                self.follow_new_signers(&verified).await?;
                 verified
             }
             // New keys may have signed it that are not known yet.
-            Err(refused) => match self.follow_rotations().await {
-                Ok(true) => self.trust().verify_signed(&head.checkpoint)?,
-                Ok(false) => return Err(self.refuse(&head.checkpoint, refused).await),
-                Err(error) => return Err(error),
-            },
+            Err(_) if self.follow_rotations().await? => self.trust().verify_signed(&head.checkpoint)?,
+            Err(refused) => return Err(self.refuse(&head.checkpoint, refused).await),
         };
         let head = self.accept(verified, known).await?;
         // Only now: a head that contradicts another is worth more than one that is old.
@@ -328,13 +320,6 @@ impl From<FetchError> for HeadError {
             FetchError::Answer(error) => Self::Answer(error),
         }
     }
-}
-
-/// Whose signatures a head claims in the log's own name, valid or not: where they change, its keys may have.
-fn signers(head: &VerifiedHead) -> BTreeSet<KeyId> {
-    let (note, origin) = (head.verified().note().note(), head.origin().as_str());
-    let own = note.signatures().iter().filter(|line| line.name().as_str() == origin);
-    own.map(SignatureLine::key_id).collect()
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(

@@ -4,11 +4,14 @@
 //! signed and that extends the last one kept. From then on it is kept beside that head, so that whoever holds ended keys, or
 //! withholds the rotation, is refused.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+};
 
 use graven_merkle::{LeafIndex, leaf_hash, verify_inclusion};
 use graven_note::{
-    Rotation, RotationError,
+    KeyId, Rotation, RotationError, SignatureLine,
     rotation::{MAX_ROTATIONS, format_history, parse_history},
 };
 use graven_proto::{
@@ -18,10 +21,17 @@ use graven_proto::{
 use tonic::Code;
 
 use crate::{
-    Appender, HeadError, LogClient,
+    Appender, HeadError, LogClient, VerifiedHead,
     call::call_log,
     follow::{Follower, blocking},
 };
+
+/// Whose signatures a head claims in the log's own name, valid or not.
+fn signers(head: &VerifiedHead) -> BTreeSet<KeyId> {
+    let (note, origin) = (head.verified().note().note(), head.origin().as_str());
+    let own = note.signatures().iter().filter(|line| line.name().as_str() == origin);
+    own.map(SignatureLine::key_id).collect()
+}
 
 /// A rotation with the index of the entry that announces it.
 type Announced = (LeafIndex, Rotation);
@@ -92,6 +102,17 @@ impl Follower {
             Ok(())
         };
         self.rotations_loaded.get_or_try_init(load).await.map(drop)
+    }
+
+    /// Follows the log to new keys where other keys sign in its name than before, known or not: so that they are known while the
+    /// old ones still sign.
+    pub(crate) async fn follow_new_signers(&self, head: &VerifiedHead) -> Result<(), HeadError> {
+        if self.trust().recovery().is_some()
+            && self.kept().await?.is_none_or(|kept| signers(&kept) != signers(head))
+        {
+            self.follow_rotations().await?;
+        }
+        Ok(())
     }
 
     /// Asks for rotations, and follows those that are new. `false`: there are none, or no recovery key is pinned.
