@@ -21,6 +21,8 @@ mod encrypted;
 mod reads;
 #[path = "cli/recovering.rs"]
 mod recovering;
+#[path = "cli/rotating.rs"]
+mod rotating;
 #[path = "cli/serving.rs"]
 mod serving;
 #[path = "cli/tampering.rs"]

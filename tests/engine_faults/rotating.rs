@@ -22,7 +22,6 @@ fn about_to_rotate() -> (Rig, Arc<Engine>, Arc<Log>, Rotation) {
     let (rig, engine, log) = Rig::with_log();
     fill(&engine, &log, 5);
     publish(&engine, &log);
-    assert!(engine.export_step(&log).is_some());
     let rotation = authorised(&rig, &request(&rig, 3));
     assert_eq!(rotation.text().last_size(), TreeSize::from(8));
     (rig, engine, log, rotation)

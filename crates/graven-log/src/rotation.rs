@@ -36,7 +36,7 @@ use crate::env::Env;
 use crate::error::{AppendError, KeyError, OpenError};
 use crate::log::Log;
 use crate::meta::{LogMeta, LogName, Paths};
-use crate::{keys, recover, rollback};
+use crate::{keys, recover, signing};
 
 /// The keys of a log as of now.
 pub(crate) struct KeyRing(RwLock<Arc<LogKeys>>);
@@ -281,7 +281,7 @@ impl Engine {
 /// A request to rotate a log's keys, for whoever holds the recovery key to authorise.
 ///
 /// Makes new keys of the types of those that sign now and puts them beside these; until a statement about them is authorised and
-/// sent to the server they mean nothing. The old keys' last size will be `overlap` entries above the published head. May run
+/// sent to the server they mean nothing. The old keys' last size will be `overlap` entries above the head that was signed last. May run
 /// beside the server.
 ///
 /// # Errors
@@ -296,8 +296,9 @@ pub fn request_rotation(
     let meta = recover::manifests(env, &paths)?.into_iter().find(|meta| meta.name == *name);
     let meta = meta.ok_or_else(|| OpenError::NoLog(name.clone()))?;
     let old = peek(&*env.fs, &paths, &meta)?;
-    let published = rollback::exported(env, &paths, &meta, &old)?.map_or(0, |head| head.size().get());
-    let last_size = published.checked_add(overlap).and_then(TreeSize::new).unwrap_or(TreeSize::MAX);
+    let signed = signing::bodies(&ChainFile::peek(&*env.fs, &paths.signer(name))?).last();
+    let signed = signed.map_or(0, |head| head.size().get());
+    let last_size = signed.checked_add(overlap).and_then(TreeSize::new).unwrap_or(TreeSize::MAX);
     let folder = paths.keys(name);
     let make = |key: &VerifierKey| -> Result<VerifierKey, KeyError> {
         let seed = Zeroizing::new(env.random::<32>()?);

@@ -436,16 +436,13 @@ impl LogKeys {
         error: VerifyCheckpointError,
     ) -> VerifyCheckpointError {
         let ended = &self.keys[..self.keys.len() - self.valid_for(note).len()];
-        let last_size = self.ends.iter().rev().find(|(_, end)| *end <= ended.len()).map(|(size, _)| *size);
-        match last_size {
-            Some(last_size)
-                if matches!(error, VerifyCheckpointError::Note(OpenError::Unverified))
-                    && VerifiedCheckpoint::open(note, origin, ended).is_ok() =>
-            {
-                VerifyCheckpointError::Ended { last_size }
-            }
-            _ => error,
+        if !matches!(error, VerifyCheckpointError::Note(OpenError::Unverified)) {
+            return error;
         }
+        let Ok(opened) = VerifiedCheckpoint::open(note, origin, ended) else { return error };
+        let signers = opened.note().signatures().iter();
+        let last_size = signers.filter_map(|signature| self.last_size_of(signature.key())).max();
+        last_size.map_or(error, |last_size| VerifyCheckpointError::Ended { last_size })
     }
 
     fn newest_start(&self) -> usize {

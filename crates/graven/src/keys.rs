@@ -10,7 +10,10 @@ use graven_client::{CallError, ErrorReason};
 use graven_log::{Env, LogName};
 use graven_merkle::TreeSize;
 use graven_note::{KeyName, LocalSigner, Policy, RotationText, SignatureType, Signer as _, VerifierKey};
-use graven_store::{RealFs, key_file};
+use graven_store::{
+    RealFs,
+    key_file::{self, KeyFileError},
+};
 use serde_json::json;
 
 use crate::{
@@ -264,15 +267,20 @@ fn recovery_of(env: &Env, data_dir: &Path, log: &LogName, file: &Path) -> Outcom
     let found = logs.into_iter().find(|(name, ..)| name == log);
     let no_log = || Failure::trouble(format_args!("{} has no log {log}", data_dir.display()));
     let (_, _, vkey) = found.ok_or_else(no_log)?;
-    key_file::load(&RealFs, file, &vkey)
-        .map_err(|error| Failure::trouble(format_args!("{}: {error}", file.display())))
+    key_file::load(&RealFs, file, &vkey).map_err(|error| unusable(file, &error))
 }
 
 /// A recovery key by its file alone: its name is that of the server's logs, which share it.
 fn load_recovery(file: &Path, origin: &str) -> Outcome<LocalSigner> {
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::trouble(format_args!("{}: {error}", file.display()));
     let prefix = origin.rsplit_once('/').map_or(origin, |(prefix, _)| prefix);
-    let name = KeyName::new(format!("{prefix}/recovery")).map_err(|error| failed(&error))?;
-    key_file::read(&RealFs, file, name, SignatureType::Ed25519).map_err(|error| failed(&error))
+    let name = KeyName::new(format!("{prefix}/recovery")).map_err(Failure::trouble)?;
+    key_file::read(&RealFs, file, name, SignatureType::Ed25519).map_err(|error| unusable(file, &error))
+}
+
+fn unusable(file: &Path, error: &KeyFileError) -> Failure {
+    match error {
+        KeyFileError::Io(error) => Failure::file(file, error),
+        KeyFileError::Key(error) => Failure::trouble(format_args!("{}: {error}", file.display())),
+        names_it => Failure::trouble(names_it),
+    }
 }
