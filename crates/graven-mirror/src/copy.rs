@@ -1,166 +1,175 @@
-//! How a copy grows: steps 1 to 5 of the crate's documentation.
+//! How a copy grows: the steps of the crate's documentation, whoever brings the entries.
+//!
+//! Each step holds the copy for as long as it writes, and no longer: between two of them others may have taken it further, so
+//! every step looks again at what there is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use graven_client::VerifiedHead;
-use graven_client::audit::{PackageReader, SiteError, TileSource};
-use graven_merkle::tile::{ProvenBundle, TILE_HEIGHT};
-use graven_merkle::{TreeSize, verify_consistency};
-use graven_note::{SignatureLine, SignedNote, Signer as _, VerifiedCheckpoint, sign_line};
+use graven_merkle::tile::{EntryBundle, ProvenBundle, TILE_HEIGHT, TileId};
+use graven_merkle::{Hash, TreeSize};
+use graven_note::evidence::Asked;
+use graven_note::witness::{AddCheckpoint, Refused};
+use graven_note::{SignatureLine, SignedNote, Signer as _, VerifiedCheckpoint, VerifiedEvidence, sign_line};
+use graven_store::evidence;
 
 use crate::edge::{Edge, partial_bundle, partial_tiles, row_bytes};
 use crate::error::UpdateError;
 use crate::log::{MirroredLog, Published};
 use crate::state::{State, StateFile};
 
-/// Full bundles that are made durable by one sync.
-const ROUND_BUNDLES: u64 = 256;
 /// A checkpoint that stays the same is cosigned anew this often, so that a stall can be told from silence.
-const COSIGN_AGAIN_SECONDS: u64 = 60;
+pub(crate) const COSIGN_AGAIN_SECONDS: u64 = 60;
+/// Checkpoints that were pending and whose entries are still taken.
+const RECENT: usize = 8;
 
 /// What lets a copy grow.
 pub(crate) struct Growing {
     pub(crate) file: StateFile,
     pub(crate) state: State,
     pub(crate) edge: Edge,
-}
-
-/// What an update did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Updated {
-    /// The mirror checkpoint has this size now.
-    To(TreeSize),
-    /// There was nothing new.
-    Not,
+    /// The pending checkpoint, after those before it.
+    pub(crate) pending: VecDeque<VerifiedCheckpoint>,
 }
 
 impl MirroredLog {
-    /// Copies what `source` has beyond the mirror checkpoint, verifies it, and cosigns at `now_seconds`.
-    ///
-    /// Blocks; one update of a log runs at a time.
-    ///
-    /// # Errors
-    /// See [`UpdateError`]. After one that [is fatal](UpdateError::is_fatal) the process stops.
-    pub fn update(&self, source: &dyn TileSource, now_seconds: u64) -> Result<Updated, UpdateError> {
-        let note = source
-            .fetch("checkpoint")
-            .map_err(|error| SiteError::Io { path: "checkpoint".to_owned(), source: error })?;
-        let head = self.trust.verify_head(&note.ok_or(UpdateError::NoCheckpoint)?)?;
+    /// Lets one work on the copy. After what [is fatal](UpdateError::is_fatal) nobody does any more, on any copy.
+    pub(crate) fn grow<T>(
+        &self,
+        work: impl FnOnce(&mut Growing) -> Result<T, UpdateError>,
+    ) -> Result<T, UpdateError> {
         let mut growing = self.growing.lock();
-        let reader = PackageReader::new(source, head.size());
-        self.make_pending(&mut growing, &reader, &head)?;
-        if !self.is_due(&head, now_seconds) {
-            return Ok(Updated::Not);
+        self.alive.check()?;
+        if self.is_split() {
+            return Err(Refused::SplitView.into());
         }
-        let last = self.copy_bundles(&mut growing, &reader, &head)?;
-        self.commit(&mut growing, &head, last.as_ref(), now_seconds)?;
-        Ok(Updated::To(head.size()))
+        let done = work(&mut growing);
+        if let Err(error) = &done
+            && error.is_fatal()
+        {
+            self.alive.end(error);
+        }
+        done
     }
 
-    /// Step 1: the mirror follows this history and no other.
-    fn make_pending(
+    /// Step 1: from here on the mirror follows this history and no other. Returns the pending checkpoint.
+    pub(crate) fn pend(
         &self,
         growing: &mut Growing,
-        reader: &PackageReader<'_>,
-        head: &VerifiedHead,
-    ) -> Result<(), UpdateError> {
-        if let Some(pending) = self.pending(&growing.state)? {
-            let (from, to) = (pending.checkpoint(), head.checkpoint());
-            if to.size() < from.size() {
-                return Err(UpdateError::WentBack { found: to.size().get(), pending: from.size().get() });
+        request: &AddCheckpoint,
+        offered: &VerifiedCheckpoint,
+        now_seconds: u64,
+    ) -> Result<VerifiedCheckpoint, UpdateError> {
+        let known = growing.pending.back();
+        if let Err(refused) = request.follows(known.map(VerifiedCheckpoint::checkpoint)) {
+            if let Refused::Inconsistent(why) = &refused {
+                let evidence = VerifiedEvidence::of_refusal(known, offered, &request.proof, why);
+                self.accuse(growing, evidence, now_seconds)?;
             }
-            let (first, second) = (pending.note().as_str().to_owned(), head.note().to_owned());
-            if to.size() == from.size() {
-                let same = to.root() == from.root();
-                return if same { Ok(()) } else { Err(UpdateError::Equivocation { first, second }) };
-            }
-            let proof = reader.consistency(from.size())?;
-            verify_consistency(from.size(), from.root(), to.size(), to.root(), &proof)
-                .map_err(|why| UpdateError::Inconsistent { pending: first, found: second, why })?;
+            return Err(refused.into());
         }
-        growing.state.pending = head.note().as_bytes().to_vec();
+        let note = offered.only_verified(&self.meta.witnesses).map_err(io::Error::other)?;
+        let known = growing.pending.back().filter(|known| {
+            let known = known.note().note();
+            // One that stays the same is replaced by itself with as many signatures, so that newer ones count.
+            known == &note
+                || known.text() == note.text() && known.signatures().len() > note.signatures().len()
+        });
+        if let Some(known) = known {
+            return Ok(known.clone());
+        }
+        growing.state.pending = note.as_str().as_bytes().to_vec();
         growing.file.set(&growing.state)?;
+        let pending = VerifiedCheckpoint::open(&growing.state.pending, &self.meta.origin, &self.meta.keys);
+        let pending = pending.map_err(io::Error::other)?;
+        growing.pending.retain(|known| known.checkpoint().size() != pending.checkpoint().size());
+        growing.pending.push_back(pending.clone());
+        if growing.pending.len() > RECENT {
+            growing.pending.pop_front();
+        }
+        Ok(pending)
+    }
+
+    /// Leaves behind, durably, what proves that the log shows two histories, and goes on with neither.
+    pub(crate) fn accuse(
+        &self,
+        _held: &mut Growing,
+        evidence: Option<VerifiedEvidence>,
+        now_seconds: u64,
+    ) -> Result<(), UpdateError> {
+        let Some(evidence) = evidence else { return Ok(()) };
+        let asked = Asked::new(now_seconds, "what the mirror was shown as the log's checkpoint");
+        let path = evidence::keep(&*self.fs, &self.dir.join("evidence"), &evidence.asking([asked]))?;
+        self.split.store(true, Ordering::Release);
+        let path = path.display().to_string();
+        tracing::error!(log = %self.origin(), path, "SPLIT VIEW: the log signed what cannot both be true");
+        Err(Refused::SplitView.into())
+    }
+
+    /// Step 2, for one bundle: it is written where it is the next full one. What the copy has is not written again, and the
+    /// one that is not full is for [`commit`](Self::commit).
+    pub(crate) fn keep(&self, growing: &mut Growing, bundle: &ProvenBundle) -> Result<(), UpdateError> {
+        if bundle.path().is_full() && bundle.first() == growing.edge.sealed() {
+            self.objects.write(&bundle.path().to_string(), bundle.bytes())?;
+            growing
+                .edge
+                .push(bundle.leaves(), |path, row| self.objects.write(&path.to_string(), &row_bytes(row)))?;
+        }
         Ok(())
     }
 
-    fn pending(&self, state: &State) -> Result<Option<VerifiedCheckpoint>, UpdateError> {
-        if state.pending.is_empty() {
-            return Ok(None);
+    /// The end of a round of step 2: what was written is durable, and then the state says so.
+    pub(crate) fn seal(&self, growing: &mut Growing) -> Result<(), UpdateError> {
+        if growing.state.sealed < growing.edge.sealed() {
+            self.objects.sync()?;
+            growing.state.sealed = growing.edge.sealed();
+            growing.file.set(&growing.state)?;
         }
-        let pending = VerifiedCheckpoint::open(&state.pending, &self.meta.origin, &self.meta.keys);
-        pending.map(Some).map_err(|error| UpdateError::Storage(io::Error::other(error)))
+        Ok(())
     }
 
     /// Whether there is something new to say about the head.
-    fn is_due(&self, head: &VerifiedHead, now_seconds: u64) -> bool {
-        let Some(published) = self.published() else { return true };
-        let keys: Vec<_> = self.signers.iter().map(|signer| signer.vkey().clone()).collect();
-        let cosigned = SignedNote::parse(&published.note).ok().and_then(|note| note.verify(&keys).ok());
-        let times = cosigned.iter().flat_map(|note| note.signatures()).filter_map(|line| line.timestamp());
-        published.checkpoint.size() < head.size()
-            || times.max().is_none_or(|time| time.saturating_add(COSIGN_AGAIN_SECONDS) <= now_seconds)
+    pub(crate) fn is_due(&self, head: &VerifiedCheckpoint, now_seconds: u64) -> bool {
+        self.published().is_none_or(|published| {
+            published.checkpoint.size() < head.checkpoint().size()
+                || published.checkpoint != *head.checkpoint()
+                || published.time_seconds.saturating_add(COSIGN_AGAIN_SECONDS) <= now_seconds
+        })
     }
 
-    /// Step 2: every full bundle, and what is left of the last one.
-    fn copy_bundles(
+    /// Steps 3 to 5, under a head that is or was pending. `last` is its bundle that is not full, if it has one that is not the
+    /// mirror checkpoint's.
+    ///
+    /// # Errors
+    /// [`UpdateError::Overtaken`]: the copy is beyond that head, or not there yet.
+    pub(crate) fn commit(
         &self,
         growing: &mut Growing,
-        reader: &PackageReader<'_>,
-        head: &VerifiedHead,
-    ) -> Result<Option<ProvenBundle>, UpdateError> {
-        let bundles = head.size().get().div_ceil(1 << TILE_HEIGHT);
-        let mut next = growing.edge.sealed() >> TILE_HEIGHT;
-        while next < bundles {
-            let round_end = (next + ROUND_BUNDLES).min(bundles);
-            let mut last = None;
-            while next < round_end {
-                let numbers = next..round_end.min(next.saturating_add(reader.at_a_time()));
-                for package in reader.packages(numbers)? {
-                    let path = package.path;
-                    let (size, root) = (head.size(), head.root());
-                    let bundle = ProvenBundle::prove(path, package.bytes, size, root, &package.proof)
-                        .map_err(|why| UpdateError::Unproven { path, why })?;
-                    if path.is_full() {
-                        self.write_full(&mut growing.edge, &bundle)?;
-                    } else {
-                        last = Some(bundle);
-                    }
-                    next += 1;
-                }
-            }
-            self.objects.sync()?;
-            if growing.state.sealed < growing.edge.sealed() {
-                growing.state.sealed = growing.edge.sealed();
-                growing.file.set(&growing.state)?;
-            }
-            if last.is_some() {
-                return Ok(last);
-            }
-        }
-        Ok(None)
-    }
-
-    fn write_full(&self, edge: &mut Edge, bundle: &ProvenBundle) -> io::Result<()> {
-        self.objects.write(&bundle.path().to_string(), bundle.bytes())?;
-        edge.push(bundle.leaves(), |path, row| self.objects.write(&path.to_string(), &row_bytes(row)))
-    }
-
-    /// Steps 3 to 5.
-    fn commit(
-        &self,
-        growing: &mut Growing,
-        head: &VerifiedHead,
+        head: &VerifiedCheckpoint,
         last: Option<&ProvenBundle>,
         now_seconds: u64,
     ) -> Result<(), UpdateError> {
-        let tail = last.map_or(&[][..], ProvenBundle::leaves);
-        let tiles = growing.edge.partial_tiles(tail);
-        let bundle = last.map(|bundle| (bundle.path(), Bytes::copy_from_slice(bundle.bytes())));
+        let size = head.checkpoint().size();
+        let published = self.published();
+        let same = published.as_ref().filter(|published| published.checkpoint.size() == size);
+        let (tail, bundle) = match (last, same) {
+            (Some(last), _) => {
+                (last.leaves().to_vec(), Some((last.path(), Bytes::copy_from_slice(last.bytes()))))
+            }
+            (None, Some(same)) => (same.tail(), same.bundle.clone()),
+            (None, None) => (Vec::new(), None),
+        };
+        let is_behind = published.as_ref().is_some_and(|published| size < published.checkpoint.size());
+        if is_behind || growing.edge.sealed() + tail.len() as u64 != size.get() {
+            return Err(UpdateError::Overtaken);
+        }
+        self.seal(growing)?;
+        let tiles = growing.edge.partial_tiles(&tail);
         // Those that the mirror checkpoint so far needs are durable, and must be there at every moment.
-        let needed = self.published().map(|published| partial_names(published.checkpoint.size()));
+        let needed = published.as_ref().map(|published| partial_names(published.checkpoint.size()));
         let needed = needed.unwrap_or_default();
         let bytes = tiles.iter().map(|(path, row)| (path.to_string(), row_bytes(row)));
         let bytes = bytes.chain(bundle.iter().map(|(path, bytes)| (path.to_string(), bytes.to_vec())));
@@ -168,39 +177,53 @@ impl MirroredLog {
             self.objects.write(&name, &bytes)?;
         }
         self.objects.sync()?;
-        if growing.edge.root(tail) != Some(*head.root()) {
+        if growing.edge.root(&tail) != Some(*head.checkpoint().root()) {
             // Each part was proven, so it is our own arithmetic, or memory.
             return Err(io::Error::other("the copy does not hash to the root that it was proven by").into());
         }
-        let note = self.cosigned(head, now_seconds)?;
+        // A clock that went back does not take the cosignature with it.
+        let time_seconds = published.map_or(0, |published| published.time_seconds).max(now_seconds);
+        let note = self.cosigned(head.note().note(), time_seconds)?;
         growing.state.mirrored = note.as_str().as_bytes().to_vec();
         growing.file.set(&growing.state)?;
         self.objects.replace("checkpoint", &growing.state.mirrored)?;
         let tiles = tiles.into_iter().map(|(path, row)| (path.tile(), row)).collect();
         let note = Bytes::copy_from_slice(&growing.state.mirrored);
-        let published = Published { note, checkpoint: head.checkpoint().clone(), tiles, bundle };
-        *self.published.write() = Some(Arc::new(published));
-        let kept = partial_names(head.size());
+        let checkpoint = head.checkpoint().clone();
+        *self.published.write() = Some(Arc::new(Published { note, checkpoint, time_seconds, tiles, bundle }));
+        let kept = partial_names(size);
         needed.difference(&kept).try_for_each(|stale| self.objects.remove(stale))?;
         Ok(())
     }
 
-    /// The log's signatures, those of its witnesses that verify, and the mirror's. Nobody else's are kept: a line under the
-    /// mirror's own name would otherwise make its checkpoint worthless.
-    fn cosigned(&self, head: &VerifiedHead, now_seconds: u64) -> Result<SignedNote, UpdateError> {
-        let note = SignedNote::parse(head.note().as_bytes()).map_err(graven_note::SignError::from)?;
-        let keys: Vec<_> = self.meta.keys.iter().chain(&self.meta.witnesses).collect();
-        let is_kept = |line: &&SignatureLine| {
-            let verifies = |key: &graven_note::VerifierKey| {
-                line.claims(key) && key.verify(note.text().as_bytes(), line.signature()).is_ok()
-            };
-            keys.iter().any(|key| verifies(key))
-        };
-        let mut lines: Vec<_> = note.signatures().iter().filter(is_kept).cloned().collect();
-        for signer in &*self.signers {
-            lines.push(sign_line(note.text(), signer, now_seconds)?);
-        }
-        Ok(SignedNote::new(note.text(), &lines).map_err(graven_note::SignError::from)?)
+    /// The head as it was pending, with the mirror's cosignatures.
+    fn cosigned(&self, head: &SignedNote, time_seconds: u64) -> Result<SignedNote, UpdateError> {
+        let own = self.signers.iter().map(|signer| sign_line(head.text(), signer, time_seconds));
+        let lines = head.signatures().iter().cloned().map(Ok).chain(own);
+        let lines = lines.collect::<Result<Vec<_>, _>>()?;
+        Ok(SignedNote::new(head.text(), &lines).map_err(graven_note::SignError::from)?)
+    }
+
+    /// The mirror's own lines of the mirror checkpoint.
+    pub(crate) fn cosignatures(&self) -> Vec<SignatureLine> {
+        let note = self.published().and_then(|published| SignedNote::parse(&published.note).ok());
+        let is_own = |line: &&SignatureLine| self.signers.iter().any(|own| line.claims(own.vkey()));
+        note.iter().flat_map(SignedNote::signatures).filter(is_own).cloned().collect()
+    }
+}
+
+impl Published {
+    /// The leaf hashes after the last full bundle.
+    fn tail(&self) -> Vec<Hash> {
+        let tile = TileId::new(0, self.checkpoint.size().get() >> TILE_HEIGHT);
+        tile.and_then(|tile| self.tiles.get(&tile)).cloned().unwrap_or_default()
+    }
+
+    /// The first entries of the bundle that is not full.
+    pub(crate) fn beginning(&self, index: u64, width: u16) -> Option<&[u8]> {
+        let (path, bytes) = self.bundle.as_ref().filter(|(path, _)| path.index() == index)?;
+        let bundle = EntryBundle::parse(bytes, path.width()).ok()?;
+        bundle.prefix(width).map(|prefix| prefix.bytes())
     }
 }
 

@@ -129,6 +129,10 @@ pub(crate) fn full_path(level: u8, index: u64) -> io::Result<TilePath> {
     path.ok_or_else(|| io::Error::other("no such tile"))
 }
 
+pub(crate) fn full_bundle(index: u64) -> io::Result<BundlePath> {
+    BundlePath::new(index, TILE_WIDTH).ok_or_else(|| io::Error::other("no such bundle"))
+}
+
 pub(crate) fn root_of(row: &[Hash]) -> Hash {
     frontier_of(row).root()
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use graven_client::audit::SiteError;
-use graven_merkle::VerifyError;
 use graven_merkle::tile::{BundlePath, UnprovenBundle};
+use graven_note::witness::Refused;
 
 /// A mirror was not made, extended or opened.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +58,9 @@ pub enum UpdateError {
     /// The source has no checkpoint.
     #[error("the source has no checkpoint")]
     NoCheckpoint,
-    /// The checkpoint is not one of the log.
-    #[error("the source's checkpoint is not to be trusted: {0}")]
-    Untrusted(#[from] graven_client::UntrustedHead),
+    /// The checkpoint is not the log's, or does not follow the pending one.
+    #[error("not a checkpoint to follow: {0}")]
+    Refused(#[from] Refused),
     /// The source has an older checkpoint than is known to exist.
     #[error("the source went back: it has {found} entries, and a checkpoint of {pending} is known")]
     WentBack {
@@ -69,29 +69,9 @@ pub enum UpdateError {
         /// The pending checkpoint.
         pending: u64,
     },
-    /// Two checkpoints that the log signed, of one size and with two roots: keep both, they prove it.
-    #[error(
-        "the log signed two different trees of the same size, which proves that it shows different histories:\n{first}\n{second}"
-    )]
-    Equivocation {
-        /// The pending checkpoint.
-        first: String,
-        /// The other one.
-        second: String,
-    },
-    /// The source does not show that its tree begins with the pending one.
-    #[error(
-        "the source's tree is not shown to begin with the one of the pending checkpoint ({why}): either it is damaged, or \
-         the log signed two histories:\n{pending}\n{found}"
-    )]
-    Inconsistent {
-        /// The pending checkpoint.
-        pending: String,
-        /// The newer one.
-        found: String,
-        /// What does not hold.
-        why: VerifyError,
-    },
+    /// Somebody else has brought the copy beyond that checkpoint.
+    #[error("the copy is beyond that checkpoint")]
+    Overtaken,
     /// A bundle that is not what the log signed.
     #[error("the source was changed: {path}: {why}")]
     Unproven {

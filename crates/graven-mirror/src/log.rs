@@ -2,43 +2,67 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use graven_client::Trust;
 use graven_merkle::tile::{
     BundlePath, EntryBundle, MAX_ENTRY_BYTES, Resource, TILE_HEIGHT, TILE_WIDTH, TileId, TilePath,
 };
 use graven_merkle::{Hash, ProveError, TreeSize, leaf_hash};
-use graven_note::{Checkpoint, LocalSigner, VerifiedCheckpoint};
+use graven_note::{Checkpoint, LocalSigner, SignedNote, Signer as _, VerifiedCheckpoint, VerifierKey};
 use graven_store::{Fs, Objects};
 use parking_lot::{Mutex, RwLock};
 
+use crate::alive::Alive;
 use crate::copy::Growing;
-use crate::edge::{Edge, Stored, partial_bundle, partial_tiles, read_full, read_row, root_of, row_bytes};
+use crate::edge::{
+    Edge, Stored, full_bundle, partial_bundle, partial_tiles, read_full, read_row, root_of, row_bytes,
+};
 use crate::error::MirrorError;
 use crate::meta::{LogMeta, MAX_MANIFEST_BYTES};
 use crate::state::{State, StateFile};
+use crate::ticket::Tickets;
 
 /// Longest bundle.
-const MAX_BUNDLE_BYTES: u64 = TILE_WIDTH as u64 * (MAX_ENTRY_BYTES as u64 + 2);
+pub(crate) const MAX_BUNDLE_BYTES: u64 = TILE_WIDTH as u64 * (MAX_ENTRY_BYTES as u64 + 2);
 
 /// A copy of one log.
 pub struct MirroredLog {
     pub(crate) meta: LogMeta,
-    pub(crate) trust: Trust,
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) dir: PathBuf,
     pub(crate) objects: Objects,
     pub(crate) signers: Arc<[LocalSigner]>,
+    pub(crate) tickets: Arc<Tickets>,
+    pub(crate) alive: Arc<Alive>,
+    /// The log signed what cannot both be true.
+    pub(crate) split: AtomicBool,
     /// Held by whoever lets it grow.
     pub(crate) growing: Mutex<Growing>,
     pub(crate) published: RwLock<Option<Arc<Published>>>,
+}
+
+/// How far a copy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Entries under the mirror checkpoint.
+    pub size: TreeSize,
+    /// Its newest cosignature's time, in seconds since 1970; 0 where there is none.
+    pub time_seconds: u64,
+    /// Entries under the pending checkpoint.
+    pub pending_size: TreeSize,
+    /// See [`MirroredLog::is_split`].
+    pub is_split: bool,
 }
 
 /// The mirror checkpoint, and the part of its tree that is in no full tile or bundle.
 pub(crate) struct Published {
     pub(crate) note: Bytes,
     pub(crate) checkpoint: Checkpoint,
+    /// Of the newest cosignature.
+    pub(crate) time_seconds: u64,
     pub(crate) tiles: BTreeMap<TileId, Vec<Hash>>,
     pub(crate) bundle: Option<(BundlePath, Bytes)>,
 }
@@ -49,13 +73,13 @@ impl MirroredLog {
         fs: &Arc<dyn Fs>,
         dir: &Path,
         signers: Arc<[LocalSigner]>,
+        tickets: Arc<Tickets>,
+        alive: Arc<Alive>,
     ) -> Result<Self, MirrorError> {
         let damaged = |what: &str| MirrorError::Damaged { path: dir.to_owned(), what: what.to_owned() };
         let manifest = fs.read(&dir.join("log"), MAX_MANIFEST_BYTES)?;
         let meta = std::str::from_utf8(&manifest).ok().and_then(LogMeta::parse);
         let meta = meta.ok_or_else(|| damaged("its manifest does not hold together"))?;
-        let trust = Trust::new(meta.origin.clone(), meta.keys.clone())
-            .map_err(|error| MirrorError::Refused(error.to_string()))?;
         let (file, state) = StateFile::open(fs.clone(), dir.join("state"))?;
         let state = state.ok_or_else(|| damaged("its state is none"))?;
         let objects = Objects::open(fs.clone(), &dir.join("site"))?;
@@ -65,7 +89,7 @@ impl MirroredLog {
             }
             _ => MirrorError::Io(error),
         };
-        let published = Published::load(&state, &meta, &objects).map_err(broken)?;
+        let published = Published::load(&state, &meta, &objects, &signers).map_err(broken)?;
         if let Some(published) = &published {
             let size = published.checkpoint.size();
             let root = graven_merkle::root(&Stored { objects: &objects, size }, size);
@@ -80,9 +104,19 @@ impl MirroredLog {
             objects.replace("checkpoint", &published.note)?;
         }
         let edge = Edge::open(&objects, state.sealed).map_err(broken)?;
-        let growing = Mutex::new(Growing { file, state, edge });
-        let published = RwLock::new(published.map(Arc::new));
-        Ok(Self { meta, trust, objects, signers, growing, published })
+        let pending = match &state.pending[..] {
+            [] => None,
+            note => Some(VerifiedCheckpoint::open(note, &meta.origin, &meta.keys)),
+        };
+        let pending =
+            pending.transpose().map_err(|error| damaged(&format!("its pending checkpoint: {error}")))?;
+        let evidence = dir.join("evidence");
+        let kept = if fs.exists(&evidence)? { fs.list(&evidence)? } else { Vec::new() };
+        let split = AtomicBool::new(kept.iter().any(|name| name.ends_with(".evidence")));
+        let growing = Growing { file, state, edge, pending: pending.into_iter().collect() };
+        let (growing, published) = (Mutex::new(growing), RwLock::new(published.map(Arc::new)));
+        let (fs, dir) = (fs.clone(), dir.to_owned());
+        Ok(Self { meta, fs, dir, objects, signers, tickets, alive, split, growing, published })
     }
 
     /// The log's origin.
@@ -93,6 +127,23 @@ impl MirroredLog {
     /// The tlog-tiles prefix that it is copied from.
     pub fn url(&self) -> &str {
         &self.meta.url
+    }
+
+    /// Whether the log signed what cannot both be true: nothing more of it is taken or cosigned, ever.
+    pub fn is_split(&self) -> bool {
+        self.split.load(Ordering::Acquire)
+    }
+
+    /// How far the copy is.
+    pub fn status(&self) -> Status {
+        let (published, growing) = (self.published(), self.growing.lock());
+        let pending = growing.pending.back();
+        Status {
+            size: published.as_ref().map_or(TreeSize::ZERO, |published| published.checkpoint.size()),
+            time_seconds: published.map_or(0, |published| published.time_seconds),
+            pending_size: pending.map_or(TreeSize::ZERO, |pending| pending.checkpoint().size()),
+            is_split: self.is_split(),
+        }
     }
 
     /// How many entries are mirrored.
@@ -152,8 +203,7 @@ impl MirroredLog {
         let stored = match &published.bundle {
             Some((edge, bytes)) if edge.index() == path.index() => (*edge, bytes.clone()),
             _ => {
-                let full = BundlePath::new(path.index(), TILE_WIDTH);
-                let full = full.ok_or_else(|| io::Error::other("no such bundle"))?;
+                let full = full_bundle(path.index())?;
                 (full, self.objects.read(&full.to_string(), MAX_BUNDLE_BYTES)?.into())
             }
         };
@@ -170,7 +220,12 @@ impl MirroredLog {
 
 impl Published {
     /// What a state says was published, with its right edge from disk.
-    fn load(state: &State, meta: &LogMeta, objects: &Objects) -> io::Result<Option<Self>> {
+    fn load(
+        state: &State,
+        meta: &LogMeta,
+        objects: &Objects,
+        signers: &[LocalSigner],
+    ) -> io::Result<Option<Self>> {
         if state.mirrored.is_empty() {
             return Ok(None);
         }
@@ -183,8 +238,17 @@ impl Published {
             Ok::<_, io::Error>((path, objects.read(&path.to_string(), MAX_BUNDLE_BYTES)?.into()))
         });
         let (tiles, bundle) = (tiles.collect::<Result<_, _>>()?, bundle.transpose()?);
-        Ok(Some(Self { note: Bytes::copy_from_slice(&state.mirrored), checkpoint, tiles, bundle }))
+        let own: Vec<_> = signers.iter().map(|signer| signer.vkey().clone()).collect();
+        let time_seconds = newest_time(verified.note().note().clone(), &own)?;
+        let note = Bytes::copy_from_slice(&state.mirrored);
+        Ok(Some(Self { note, checkpoint, time_seconds, tiles, bundle }))
     }
+}
+
+/// The newest time at which one of `keys` cosigned, as one of them did.
+fn newest_time(note: SignedNote, keys: &[VerifierKey]) -> io::Result<u64> {
+    let cosigned = note.verify(keys).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(cosigned.signatures().iter().filter_map(|signature| signature.timestamp()).max().unwrap_or(0))
 }
 
 fn changed(what: &str) -> io::Error {

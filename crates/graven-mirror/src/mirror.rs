@@ -1,6 +1,6 @@
 //! A mirror's data directory: made once, logs added while it does not run, opened by the one process that serves it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,10 +11,12 @@ use graven_store::fs::{Lock, Mode};
 use graven_store::key_file;
 use zeroize::Zeroizing;
 
+use crate::alive::Alive;
 use crate::error::MirrorError;
 use crate::log::MirroredLog;
 use crate::meta::{self, LogMeta, MAX_MANIFEST_BYTES, MIRROR_KEY_TYPES};
 use crate::state::StateFile;
+use crate::ticket::Tickets;
 
 /// Logs of one mirror.
 const MAX_LOGS: usize = 1024;
@@ -22,6 +24,7 @@ const MAX_LOGS: usize = 1024;
 /// A mirror with its copies.
 pub struct Mirror {
     logs: BTreeMap<String, Arc<MirroredLog>>,
+    alive: Arc<Alive>,
     _lock: Box<dyn Lock>,
 }
 
@@ -65,7 +68,12 @@ pub fn init(fs: &dyn Fs, dir: &Path, name: &str) -> Result<Vec<VerifierKey>, Mir
 /// Adds a log, of which nothing is copied yet; returns the name of its place below the monitoring prefix.
 pub fn add_log(fs: &dyn Fs, dir: &Path, log: AddLog) -> Result<String, MirrorError> {
     let (own, _lock) = enter(fs, dir)?;
-    let AddLog { origin, url, keys, witnesses } = log;
+    let AddLog { origin, url, mut keys, mut witnesses } = log;
+    // Notes refuse a list that has a key twice.
+    for keys in [&mut keys, &mut witnesses] {
+        let mut seen = BTreeSet::new();
+        keys.retain(|key| seen.insert(key.to_string()));
+    }
     let refuse = |why: &str| Err(MirrorError::Refused(why.to_owned()));
     if keys.is_empty() {
         return refuse("a log needs a verifier key: ask its operator for it");
@@ -98,19 +106,26 @@ impl Mirror {
     pub fn open(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Self, MirrorError> {
         let (keys, lock) = enter(&**fs, dir)?;
         let signers: Arc<[_]> = keys.iter().map(|key| load(&**fs, dir, key)).collect::<Result<_, _>>()?;
+        let (tickets, alive) = (Arc::new(Tickets::new()?), Arc::new(Alive::default()));
         let mut logs = BTreeMap::new();
         for hash in fs.list(&dir.join("logs"))? {
             let folder = dir.join("logs").join(&hash);
             // One whose addition was interrupted is none.
             if fs.exists(&folder.join("log"))? {
-                let log = MirroredLog::open(fs, &folder, signers.clone())?;
+                let log = MirroredLog::open(fs, &folder, signers.clone(), tickets.clone(), alive.clone())?;
                 if log.origin().sha256_hex() != hash {
                     return Err(damaged(folder, "it is the folder of another log"));
                 }
                 logs.insert(hash, Arc::new(log));
             }
         }
-        Ok(Self { logs, _lock: lock })
+        Ok(Self { logs, alive, _lock: lock })
+    }
+
+    /// Waits until nothing may be written or signed any more, and says why. The process is to end then: what was cosigned
+    /// is durable.
+    pub async fn ended(&self) -> String {
+        self.alive.ended().await
     }
 
     /// Its logs.

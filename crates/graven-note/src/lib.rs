@@ -46,7 +46,7 @@
 //!
 //! The formats are drawn in the modules of the source: `note`, `vkey`, `checkpoint`, [`cosignature`], [`sth`],
 //! [`policy`], `proof`, [`evidence`], [`rotation`]. They follow C2SP signed-note, tlog-checkpoint, tlog-cosignature, static-ct-api,
-//! tlog-policy, tlog-proof and tlog-witness ([`witness`]). Keys outside this process are not here: they
+//! tlog-policy, tlog-proof, tlog-witness ([`witness`]) and tlog-mirror ([`mirror`]). Keys outside this process are not here: they
 //! implement [`Signer`].
 
 mod base64;
@@ -54,6 +54,7 @@ mod checkpoint;
 pub mod cosignature;
 mod decimal;
 pub mod evidence;
+pub mod mirror;
 mod name;
 mod note;
 mod open;

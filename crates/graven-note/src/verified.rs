@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Origin};
 use crate::name::SignatureType;
-use crate::note::{NoteError, SignedNote};
+use crate::note::{NoteError, SignatureLine, SignedNote};
 use crate::open::{OpenError, VerifiedNote};
 use crate::vkey::{VerifiedSignature, VerifierKey};
 
@@ -105,6 +105,19 @@ impl VerifiedCheckpoint {
     /// The note, with its exact bytes and the signatures that were verified.
     pub fn note(&self) -> &VerifiedNote {
         &self.note
+    }
+
+    /// The note with those lines alone that were verified, or that `more` of the keys verify; of each key one. Whoever keeps a
+    /// checkpoint keeps no other lines: forged under some name, they could do harm later.
+    pub fn only_verified(&self, more: &[VerifierKey]) -> Result<SignedNote, NoteError> {
+        let (note, verified) = (self.note.note(), self.note.signatures());
+        let line_of =
+            |is_its: &dyn Fn(&SignatureLine) -> bool| note.signatures().iter().rev().find(|it| is_its(it));
+        let by_log = verified.iter().filter_map(|signature| line_of(&|line| line.claims(signature.key())));
+        let by_more = more.iter().filter_map(|key| {
+            line_of(&|line| line.claims(key) && key.verify(note.text().as_bytes(), line.signature()).is_ok())
+        });
+        SignedNote::new(note.text(), &by_log.chain(by_more).cloned().collect::<Vec<_>>())
     }
 }
 

@@ -11,16 +11,24 @@
 //! 409  <size>\n, of type text/x.tlog.size
 //! ```
 //!
-//! Sizes are canonical decimals, hashes canonical base64. Parsing accepts exactly what `Display` writes. Nothing here is
-//! verified: whose signature the checkpoint has, and what the proof shows, is for a witness to find out.
+//! Sizes are canonical decimals, hashes canonical base64. Parsing accepts exactly what `Display` writes, and verifies nothing:
+//! whose signature the checkpoint has is for a witness, or a mirror, to find out. What it does then, and what it answers where
+//! it refuses, is the same for both: [`AddCheckpoint::follows`], [`SignSubtree::cosign`] and [`Refused`].
 
 use std::fmt;
 
-use graven_merkle::{ConsistencyProof, Hash, Subtree, TreeSize};
+use graven_merkle::{
+    ConsistencyProof, EMPTY_ROOT, Hash, Subtree, TreeSize, VerifyError, verify_consistency,
+    verify_subtree_consistency,
+};
 use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::cosignature::CosignedSubtree;
+use crate::name::SignatureType;
 use crate::note::{MAX_NOTE_BYTES, MAX_SIGNATURES, NoteError, SignatureLine, SignedNote};
+use crate::signer::{LocalSigner, SignError, Signer as _};
+use crate::verified::{VerifiedCheckpoint, VerifyCheckpointError};
 use crate::{base64, decimal};
 
 /// The longest request of either kind: a note, and what precedes it.
@@ -34,6 +42,9 @@ pub const MAX_PROOF_LINES: usize = 63;
 
 /// The content type of a size.
 pub const SIZE_TYPE: &str = "text/x.tlog.size";
+
+/// The content type of everything else.
+pub const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
 /// A request to cosign a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +109,65 @@ pub enum WireError {
     Size,
 }
 
+/// Why a witness, or a mirror, does not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// Not a request.
+    #[error("malformed: {0}")]
+    Malformed(#[from] WireError),
+    /// The old size is larger than the checkpoint's.
+    #[error("the old size is larger than the checkpoint's")]
+    OldTooLarge,
+    /// Nobody made the log known.
+    #[error("the log is not known here: the operator can add it")]
+    UnknownLog,
+    /// Not signed by the log, or not by the cosigner itself where that is asked for.
+    #[error("not signed by a key that counts here: {0}")]
+    NotSigned(#[from] VerifyCheckpointError),
+    /// The old size is not that of the last checkpoint.
+    #[error("the last size is {0}")]
+    Conflict(TreeSize),
+    /// The proof does not show it, or nothing could.
+    #[error("not shown to be consistent with what is known: {0}")]
+    Inconsistent(VerifyError),
+    /// The log has signed what cannot both be true, and a mirror goes on with neither.
+    #[error("the log signed two trees that cannot both be: nothing more of it is mirrored")]
+    SplitView,
+    /// The cosigner has no key that signs subtrees.
+    #[error("there is no ML-DSA-44 key here, and no other signs subtrees")]
+    NoSubtrees,
+    /// More is waiting than is good.
+    #[error("too many requests wait: try again")]
+    Overloaded,
+    /// The cosigner is in trouble.
+    #[error("failed: {0}")]
+    Failed(String),
+}
+
+impl Refused {
+    /// The HTTP answer: status, content type and body.
+    pub fn answer(&self) -> (u16, &'static str, String) {
+        let status = match self {
+            Self::Malformed(WireError::TooLarge(_)) => 413,
+            Self::Malformed(_) | Self::OldTooLarge | Self::NoSubtrees => 400,
+            Self::NotSigned(_) => 403,
+            Self::UnknownLog => 404,
+            Self::Conflict(size) => return (409, SIZE_TYPE, format!("{}\n", size.get())),
+            Self::Inconsistent(_) | Self::SplitView => 422,
+            Self::Overloaded => 503,
+            // Why is nobody's business but the operator's.
+            Self::Failed(_) => return (500, TEXT_TYPE, "failed: the operator's log says why\n".to_owned()),
+        };
+        (status, TEXT_TYPE, format!("{self}\n"))
+    }
+}
+
+impl From<SignError> for Refused {
+    fn from(error: SignError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 impl AddCheckpoint {
     /// A request.
     ///
@@ -117,6 +187,23 @@ impl AddCheckpoint {
         let old_size = old.strip_prefix("old ").and_then(size).ok_or(WireError::Old)?;
         let (proof, note) = proof_and_note(rest)?;
         Self::new(old_size, proof, note)
+    }
+
+    /// Whether the checkpoint, whose signature was verified before, may take the place of `known`, the last one.
+    ///
+    /// # Errors
+    /// [`Refused::OldTooLarge`], [`Refused::Conflict`] or [`Refused::Inconsistent`].
+    pub fn follows(&self, known: Option<&Checkpoint>) -> Result<(), Refused> {
+        let Self { old_size: old, proof, checkpoint, .. } = self;
+        if *old > checkpoint.size() {
+            return Err(Refused::OldTooLarge);
+        }
+        let (size, root) = known.map_or((TreeSize::ZERO, EMPTY_ROOT), |known| (known.size(), *known.root()));
+        if *old != size {
+            return Err(Refused::Conflict(size));
+        }
+        verify_consistency(size, &root, checkpoint.size(), checkpoint.root(), proof)
+            .map_err(Refused::Inconsistent)
     }
 }
 
@@ -149,6 +236,22 @@ impl SignSubtree {
             return Err(WireError::Subtree);
         }
         Ok(Self { subtree, hash, proof, note, checkpoint })
+    }
+
+    /// Cosigns the subtree, where one of `signers` cosigned the tree that it is shown to be in.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn cosign(&self, signers: &[LocalSigner]) -> Result<SignatureLine, Refused> {
+        let Self { subtree, hash, proof, note, checkpoint } = self;
+        let keys: Vec<_> = signers.iter().map(|signer| signer.vkey().clone()).collect();
+        VerifiedCheckpoint::open(note.as_str().as_bytes(), checkpoint.origin(), &keys)?;
+        verify_subtree_consistency(*subtree, hash, checkpoint.size(), checkpoint.root(), proof)
+            .map_err(Refused::Inconsistent)?;
+        let signs = |signer: &&LocalSigner| signer.vkey().signature_type() == SignatureType::MlDsa44;
+        let signer = signers.iter().find(signs).ok_or(Refused::NoSubtrees)?;
+        let subtree = CosignedSubtree { origin: checkpoint.origin(), subtree: *subtree, hash };
+        Ok(SignatureLine::new(signer.vkey(), signer.sign_subtree(&subtree, 0)?))
     }
 }
 

@@ -23,8 +23,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use graven_note::{
-    InvalidKeyName, InvalidOrigin, KeyName, LocalSigner, Origin, SigningKeyError, VerifiedEvidence,
-    VerifierKey,
+    InvalidKeyName, InvalidOrigin, KeyName, LocalSigner, Origin, SigningKeyError, VerifierKey,
 };
 use graven_store::chain::ChainError;
 use graven_store::fs::{Fs, Lock, Mode};
@@ -39,8 +38,6 @@ const LOG_MANIFEST: &str = "graven-witness-log/v1\n";
 pub const MAX_KEYS_PER_LOG: usize = 16;
 /// Logs that a witness may know: what it remembers of each, some 4 kB and seldom more than 10, must fit its state twice.
 const MAX_LOGS: usize = 10_000;
-/// Files of evidence that are kept.
-const MAX_EVIDENCE: usize = 1000;
 /// Longest manifest: [`MAX_KEYS_PER_LOG`] keys of about 1.8 kB, and an origin.
 const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 
@@ -207,21 +204,6 @@ pub(crate) fn open(fs: &std::sync::Arc<dyn Fs>, dir: &Path) -> Result<Home, Home
     let memory = Memory::open(fs.clone(), &state)?;
     let signers = keys.iter().map(|key| keys::load(&**fs, &key_dir(dir), key));
     Ok(Home { signers: signers.collect::<Result<_, _>>()?, memory, lock })
-}
-
-/// Keeps evidence, and returns where it is.
-pub(crate) fn keep_evidence(fs: &dyn Fs, dir: &Path, evidence: &VerifiedEvidence) -> io::Result<PathBuf> {
-    let folder = dir.join("evidence");
-    fs.create_dir_all(&folder)?;
-    let path = folder.join(evidence.file_name());
-    if !fs.exists(&path)? {
-        // Whoever has a log's key can make any number of them; one says it all.
-        if fs.list(&folder)?.len() >= MAX_EVIDENCE {
-            return Err(io::Error::other(format!("{} is full of evidence", folder.display())));
-        }
-        fs.create_durable(&path, evidence.evidence().to_string().as_bytes(), Mode::Shared)?;
-    }
-    Ok(path)
 }
 
 /// The keys of the witness that must be here.

@@ -15,12 +15,12 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use graven_net::{TEXT, text};
 use graven_note::SignatureLine;
-use graven_note::witness::{MAX_REQUEST_BYTES, SIZE_TYPE, WireError};
+use graven_note::witness::{MAX_REQUEST_BYTES, Refused, SIZE_TYPE, WireError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use metrics::counter;
 
-use crate::witness::{Refused, Witness};
+use crate::witness::Witness;
 
 /// Everything that a witness answers.
 pub fn router(witness: Arc<Witness>) -> Router {
@@ -80,24 +80,13 @@ fn lines_or(answer: Result<Vec<SignatureLine>, Refused>) -> Response<Body> {
 }
 
 fn refusal(refused: &Refused) -> Response<Body> {
-    let status = match refused {
-        Refused::Malformed(WireError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
-        Refused::Malformed(_) | Refused::OldTooLarge | Refused::NoSubtrees => StatusCode::BAD_REQUEST,
-        Refused::NotSigned(_) => StatusCode::FORBIDDEN,
-        Refused::UnknownLog => StatusCode::NOT_FOUND,
-        Refused::Conflict(size) => {
-            let mut answer = text(StatusCode::CONFLICT, format!("{}\n", size.get()));
-            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(SIZE_TYPE));
-            return answer;
-        }
-        Refused::Inconsistent(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Refused::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-        Refused::Failed(why) => {
-            tracing::error!(%why, "a request failed");
-            return text(StatusCode::INTERNAL_SERVER_ERROR, "the witness failed: its own log says why\n");
-        }
-    };
-    text(status, format!("{refused}\n"))
+    if let Refused::Failed(why) = refused {
+        tracing::error!(%why, "a request failed");
+    }
+    let (status, kind, body) = refused.answer();
+    let mut answer = text(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
 }
 
 fn counted(call: &'static str, answer: Response<Body>) -> Response<Body> {

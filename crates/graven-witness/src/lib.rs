@@ -31,8 +31,9 @@ mod keys;
 mod memory;
 mod witness;
 
+pub use graven_note::witness::Refused;
 pub use home::{HomeError, Initialized, KnownLog, MAX_KEYS_PER_LOG, add_log, init, known_logs};
 pub use http::router;
 pub use keys::{KEY_TYPES, KeyType};
 pub use memory::{MemoryError, Remembered};
-pub use witness::{Refused, Witness};
+pub use witness::Witness;

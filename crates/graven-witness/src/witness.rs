@@ -6,16 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use graven_merkle::{
-    ConsistencyProof, EMPTY_ROOT, TreeSize, VerifyError, verify_consistency, verify_subtree_consistency,
-};
-use graven_note::cosignature::CosignedSubtree;
+use graven_merkle::{ConsistencyProof, TreeSize, VerifyError};
 use graven_note::evidence::Asked;
-use graven_note::witness::{AddCheckpoint, SignSubtree, WireError};
+use graven_note::witness::{AddCheckpoint, Refused, SignSubtree};
 use graven_note::{
-    LocalSigner, Origin, SignError, SignatureLine, SignatureType, SignedNote, Signer as _,
-    VerifiedCheckpoint, VerifiedEvidence, VerifierKey, VerifyCheckpointError, sign_line,
+    LocalSigner, Origin, SignatureLine, SignedNote, VerifiedCheckpoint, VerifiedEvidence, VerifierKey,
+    sign_line,
 };
+use graven_store::evidence;
 use graven_store::fs::{Fs, Lock};
 use metrics::counter;
 use parking_lot::{Mutex, RwLock};
@@ -25,38 +23,6 @@ use crate::memory::{LogHash, Memory, MemoryError, Remembered};
 
 /// Seconds since 1970.
 pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-
-/// Why nothing was cosigned.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// Not a request.
-    #[error("malformed: {0}")]
-    Malformed(#[from] WireError),
-    /// The old size is larger than the checkpoint's.
-    #[error("the old size is larger than the checkpoint's")]
-    OldTooLarge,
-    /// Nobody told the witness of this log.
-    #[error("this witness does not know the log: its operator can add it")]
-    UnknownLog,
-    /// Not signed by the log, or not by this witness where that is asked for.
-    #[error("not signed by a key that counts here: {0}")]
-    NotSigned(VerifyCheckpointError),
-    /// The old size is not that of the last cosigned checkpoint.
-    #[error("the last cosigned size is {0}")]
-    Conflict(TreeSize),
-    /// The proof does not show it, or nothing could.
-    #[error("not shown to be consistent with what was cosigned before: {0}")]
-    Inconsistent(&'static str),
-    /// The witness has no key that signs subtrees.
-    #[error("this witness has no ML-DSA-44 key, and no other signs subtrees")]
-    NoSubtrees,
-    /// More is waiting than is good.
-    #[error("too many requests wait: try again")]
-    Overloaded,
-    /// The witness is in trouble.
-    #[error("the witness failed: {0}")]
-    Failed(String),
-}
 
 /// A witness that is at work.
 pub struct Witness {
@@ -159,29 +125,15 @@ impl Witness {
     /// Everything that must hold before an update is remembered, but for the size being the last one still.
     fn check(&self, request: &AddCheckpoint) -> Result<Remembered, Refused> {
         let verified = self.signed_by_log(request)?;
-        let (checkpoint, old) = (&request.checkpoint, request.old_size);
-        if old > checkpoint.size() {
-            return Err(Refused::OldTooLarge);
-        }
-        let known = self.memory.of(&checkpoint.origin().sha256());
-        let (size, root) = known.as_ref().map_or((TreeSize::ZERO, EMPTY_ROOT), |known| {
-            (known.checkpoint.size(), *known.checkpoint.root())
-        });
-        if old != size {
-            return Err(Refused::Conflict(size));
-        }
-        if checkpoint.size() == TreeSize::ZERO && *checkpoint.root() != EMPTY_ROOT {
-            return Err(Refused::Inconsistent("the root of an empty tree is the hash of nothing"));
-        }
-        let consistent = verify_consistency(old, &root, checkpoint.size(), checkpoint.root(), &request.proof);
-        if let Err(error) = consistent {
-            if let Some(known) = &known {
-                self.accuse(known, &verified, &request.proof, &error);
+        let known = self.memory.of(&request.checkpoint.origin().sha256());
+        if let Err(refused) = request.follows(known.as_ref().map(|known| &known.checkpoint)) {
+            if let (Some(known), Refused::Inconsistent(why)) = (&known, &refused) {
+                self.accuse(known, &verified, &request.proof, why);
             }
-            return Err(Refused::Inconsistent("the proof does not lead from the cosigned root to this one"));
+            return Err(refused);
         }
-        let note = only_verified(&verified).map_err(|error| Refused::Failed(error.to_string()))?;
-        Ok(Remembered { checkpoint: checkpoint.clone(), note, time_seconds: (self.clock)() })
+        let note = verified.only_verified(&[]).map_err(|error| Refused::Failed(error.to_string()))?;
+        Ok(Remembered { checkpoint: request.checkpoint.clone(), note, time_seconds: (self.clock)() })
     }
 
     /// Where the log itself signed what cannot both be true, leaves that behind for anybody to check. A proof that merely
@@ -197,16 +149,11 @@ impl Witness {
         let Some(log) = self.known.read().get(origin).cloned() else { return };
         let known = VerifiedCheckpoint::open(known.note.as_str().as_bytes(), origin, &log.keys);
         let Ok(known) = known else { return };
-        let evidence = VerifiedEvidence::of_heads(&known, offered).or_else(|| match error {
-            VerifyError::EarlierRootMismatch { computed, .. } => {
-                VerifiedEvidence::of_beginning(&known, offered, *computed, proof.clone())
-            }
-            _ => None,
-        });
+        let evidence = VerifiedEvidence::of_refusal(Some(&known), offered, proof, error);
         let Some(evidence) = evidence else { return };
         counter!("graven_witness_split_views_total").increment(1);
         let asked = Asked::new((self.clock)(), "add-checkpoint: what the log wants cosigned");
-        let kept = home::keep_evidence(&*self.fs, &self.dir, &evidence.asking([asked]));
+        let kept = evidence::keep(&*self.fs, &self.dir.join("evidence"), &evidence.asking([asked]));
         match kept.map(|path| path.display().to_string()) {
             Ok(path) => tracing::error!(%origin, path, "SPLIT VIEW: the log signed what cannot both be true"),
             Err(error) => tracing::error!(%origin, %error, "SPLIT VIEW, and its evidence cannot be kept"),
@@ -256,27 +203,11 @@ impl Witness {
     }
 
     fn cosign_subtree(&self, request: &SignSubtree) -> Result<Vec<SignatureLine>, Refused> {
-        let checkpoint = &request.checkpoint;
-        let origin = checkpoint.origin();
+        let origin = request.checkpoint.origin();
         if !self.known.read().contains_key(origin) {
             self.read_log(origin)?;
         }
-        let own: Vec<_> = self.keys().cloned().collect();
-        VerifiedCheckpoint::open(request.note.as_str().as_bytes(), origin, &own)
-            .map_err(Refused::NotSigned)?;
-        verify_subtree_consistency(
-            request.subtree,
-            &request.hash,
-            checkpoint.size(),
-            checkpoint.root(),
-            &request.proof,
-        )
-        .map_err(|_| Refused::Inconsistent("the proof does not show the subtree in the checkpoint's tree"))?;
-        let signs = |signer: &&LocalSigner| signer.vkey().signature_type() == SignatureType::MlDsa44;
-        let signer = self.signers.iter().find(signs).ok_or(Refused::NoSubtrees)?;
-        let subtree = CosignedSubtree { origin, subtree: request.subtree, hash: &request.hash };
-        let signature = signer.sign_subtree(&subtree, 0)?;
-        Ok(vec![SignatureLine::new(signer.vkey(), signature)])
+        Ok(vec![request.cosign(&self.signers)?])
     }
 
     /// Runs what takes processor time, away from the threads that serve connections.
@@ -288,21 +219,4 @@ impl Witness {
         let done = tokio::task::spawn_blocking(move || work(&witness)).await;
         done.unwrap_or_else(|error| Err(Refused::Failed(error.to_string())))
     }
-}
-
-impl From<SignError> for Refused {
-    fn from(error: SignError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-/// The note with the lines that were verified, each key's once.
-fn only_verified(verified: &VerifiedCheckpoint) -> Result<SignedNote, graven_note::NoteError> {
-    let note = verified.note().note();
-    let by_log = verified
-        .note()
-        .signatures()
-        .iter()
-        .filter_map(|signature| note.signatures().iter().rev().find(|line| line.claims(signature.key())));
-    SignedNote::new(note.text(), &by_log.cloned().collect::<Vec<_>>())
 }

@@ -9,24 +9,30 @@ use std::{
 
 use clap::{Args, Subcommand};
 use graven_client::{WebOptions, WebSite};
-use graven_mirror::{AddLog, Mirror, MirrorError, MirroredLog, UpdateError, Updated};
+use graven_mirror::{AddLog, Mirror, MirrorError, MirroredLog, Updated};
 use graven_net::{Limits, Port};
 use graven_note::{Origin, VerifierKey};
 use graven_store::{Fs, RealFs};
+use metrics::{counter, gauge};
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     task,
 };
 
 use crate::{
     exit::{Exit, Failure, Outcome},
+    monitor::ops,
     output,
-    telemetry::{self, LogFormat},
+    serve::{Material, Signals, bind},
+    settings::{ClientAuthSetting, TlsSettings},
+    telemetry::{self, LogFormat, Metrics},
 };
 
 /// How long readers may take to finish once it is to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How often what is said of the logs in metrics is looked up.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 A mirror keeps a full copy of each log, verifies every entry before it keeps it, serves the copy as tlog-tiles, and \
@@ -36,6 +42,19 @@ Examples:
   graven mirror init --data-dir mirror --name mirror.example.com/m1 > mirror.vkeys
   graven mirror add-log --data-dir mirror --origin example.com/audit --key VKEY --url https://log.example.com/audit
   graven mirror serve --data-dir mirror --listen 127.0.0.1:4750";
+
+const SERVE_EXAMPLES: &str = "\
+Prints `listening on http://HOST:PORT` (https with TLS) once it answers: each copy as tlog-tiles below /HASH/, where HASH is \
+what `graven mirror add-log` printed, and for whoever pushes POST /add-checkpoint, /add-entries and /sign-subtree. Each log \
+is polled as well. Plaintext is for the loopback interface; elsewhere give a certificate.
+
+A log that signed two trees that cannot both be is not followed any more: the evidence is in DATA/logs/HASH/evidence, for \
+`graven evidence verify`, what was mirrored is served on, and the command ends with exit code 5 when it is stopped. Ends with \
+74 as soon as a write or sync fails: what was cosigned is on disk.
+
+Examples:
+  graven mirror serve --data-dir mirror --listen 127.0.0.1:4750
+  graven mirror serve --data-dir mirror --listen 0.0.0.0:443 --tls-cert m1.pem --tls-key m1.key --ops-listen 127.0.0.1:4752";
 
 /// Keep verified full copies of logs, and cosign them (C2SP tlog-mirror)
 #[derive(Args, Debug)]
@@ -90,6 +109,7 @@ struct AddLogArgs {
 
 /// Copy the logs as they grow, and serve the copies
 #[derive(Args, Debug)]
+#[command(after_help = SERVE_EXAMPLES)]
 struct ServeArgs {
     /// The mirror's data directory
     #[arg(long, value_name = "FOLDER")]
@@ -102,6 +122,18 @@ struct ServeArgs {
     /// How often each log is looked at, in milliseconds
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..))]
     poll_ms: u64,
+
+    /// Address and port for metrics and the probe /healthz [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    ops_listen: Option<SocketAddr>,
+
+    /// Certificate to serve TLS 1.3 with (PEM, followed by its chain); read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate (PKCS#8 PEM, mode 0600)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 
     /// How to write log lines to stderr
     #[arg(long, value_name = "FORMAT", default_value = "human")]
@@ -138,8 +170,21 @@ fn add_log(args: AddLogArgs) -> Outcome {
 
 async fn serve(args: ServeArgs) -> Outcome {
     telemetry::start(args.log_format, &args.log_level, None)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::trouble)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::trouble)?;
+    let metrics = Metrics::start()?;
+    let (signals, hangup) = (Signals::listen()?, signal(SignalKind::hangup()).map_err(Failure::trouble)?);
+    let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsSettings {
+        cert,
+        key,
+        client_ca: None,
+        client_auth: ClientAuthSetting::default(),
+    });
+    if tls.is_none() && !args.listen.ip().is_loopback() {
+        return Err(Failure::trouble(format_args!(
+            "{} is not on the loopback interface: give --tls-cert and --tls-key",
+            args.listen
+        )));
+    }
+    let material = Material::load(tls, None)?;
     let opening = task::spawn_blocking(move || {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         Mirror::open(&fs, &args.data_dir)
@@ -150,40 +195,78 @@ async fn serve(args: ServeArgs) -> Outcome {
         let site = WebSite::new(log.url(), WebOptions::default())?;
         copying.spawn(follow(log.clone(), site, Duration::from_millis(args.poll_ms)));
     }
-    let listener = TcpListener::bind(args.listen).await;
-    let listener = listener
-        .map_err(|error| Failure::trouble(format_args!("cannot listen on {}: {error}", args.listen)))?;
-    let address = listener.local_addr().map_err(Failure::trouble)?;
-    output::line(format_args!("listening on http://{address}"))?;
-    let limits = Arc::new(Limits::default());
-    let port = Port { listener, tls: None, router: graven_mirror::router(mirror), limits };
-    let stop = async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-    };
+    let (listener, address) = bind(args.listen).await?;
+    let tls = material.tls();
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let router = graven_mirror::router(mirror.clone(), now_seconds);
+    let port = Port { listener, tls, router, limits: Arc::new(Limits::default()) };
+    let _ops = ops::serve(args.ops_listen, metrics.render()).await?;
+    task::spawn(material.follow(hangup));
+    task::spawn(measure(mirror.clone()));
+    output::line(format_args!("listening on {scheme}://{address}"))?;
     tokio::select! {
-        () = port.serve(stop, DRAIN) => Ok(()),
-        // Nothing more can be written, so that nothing more may be cosigned.
-        Some(failed) = copying.join_next() => Err(Failure::new(
-            Exit::Poisoned,
-            format_args!("{}; what was cosigned is on disk", failed.map_err(Failure::trouble)?),
+        () = port.serve(signals.first_then_guard(), DRAIN) => {}
+        why = mirror.ended() => {
+            return Err(Failure::new(Exit::Poisoned, format_args!("{why}; what was cosigned is on disk")));
+        }
+    }
+    let split: Vec<_> = mirror.logs().filter(|log| log.is_split()).map(|log| log.origin().as_str()).collect();
+    match split.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Exit::SplitView,
+            format_args!("{} signed two trees that cannot both be: see the evidence", split.join(" and ")),
         )),
     }
 }
 
-/// Copies a log for as long as its storage works.
-async fn follow(log: Arc<MirroredLog>, site: WebSite, interval: Duration) -> UpdateError {
-    loop {
+/// Copies a log from its source, for as long as there is any use in it.
+async fn follow(log: Arc<MirroredLog>, site: WebSite, interval: Duration) {
+    while !log.is_split() {
         let (copy, source) = (log.clone(), site.clone());
         let updated = task::spawn_blocking(move || copy.update(&source, now_seconds())).await;
-        match updated {
-            Ok(Ok(Updated::To(size))) => tracing::info!(log = %log.origin(), %size, "mirrored and cosigned"),
-            Ok(Ok(Updated::Not)) => {}
-            Ok(Err(error)) if error.is_fatal() => return error,
-            Ok(Err(error)) => tracing::error!(log = %log.origin(), %error, "not mirrored"),
-            Err(error) => return UpdateError::Storage(std::io::Error::other(error)),
-        }
+        let result = match updated {
+            Ok(Ok(Updated::To(size))) => {
+                tracing::info!(log = %log.origin(), %size, "mirrored and cosigned");
+                "mirrored"
+            }
+            Ok(Ok(Updated::Not)) => "unchanged",
+            Ok(Err(error)) if error.is_fatal() => return,
+            Ok(Err(error)) => {
+                tracing::error!(log = %log.origin(), %error, "not mirrored");
+                "failed"
+            }
+            Err(error) => {
+                tracing::error!(log = %log.origin(), %error, "not mirrored");
+                "failed"
+            }
+        };
+        counter!("graven_mirror_polls_total", "log" => log.origin().to_string(), "result" => result)
+            .increment(1);
         tokio::time::sleep(interval).await;
     }
+}
+
+/// Says in metrics how far the copies are, again and again.
+async fn measure(mirror: Arc<Mirror>) {
+    loop {
+        let measured = mirror.clone();
+        // A copy that waits for its disk keeps its state to itself.
+        let looked = task::spawn_blocking(move || measured.logs().for_each(|log| measure_log(log))).await;
+        if let Err(error) = looked {
+            tracing::error!(%error, "metrics of the copies are not kept up");
+        }
+        tokio::time::sleep(MEASURE_EVERY).await;
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // exact up to 2^53
+fn measure_log(log: &MirroredLog) {
+    let (status, labels) = (log.status(), [("log", log.origin().to_string())]);
+    gauge!("graven_mirror_size", &labels).set(status.size.get() as f64);
+    gauge!("graven_mirror_pending_size", &labels).set(status.pending_size.get() as f64);
+    gauge!("graven_mirror_cosigned_timestamp_seconds", &labels).set(status.time_seconds as f64);
+    gauge!("graven_mirror_split_view", &labels).set(f64::from(u8::from(status.is_split)));
 }
 
 fn now_seconds() -> u64 {

@@ -35,7 +35,7 @@ mod parse;
 
 use std::fmt;
 
-use graven_merkle::{ConsistencyProof, EMPTY_ROOT, Hash, verify_consistency};
+use graven_merkle::{ConsistencyProof, EMPTY_ROOT, Hash, VerifyError, verify_consistency};
 use thiserror::Error;
 
 use crate::base64;
@@ -192,6 +192,23 @@ impl VerifiedEvidence {
     /// Evidence of a head without entries that has not the root of no entries; `None` where it is none.
     pub fn of_empty(head: &VerifiedCheckpoint) -> Option<Self> {
         Self::of(Shows::FalseEmpty { note: head.note().as_str().to_owned() }, vec![head.clone()])
+    }
+
+    /// Evidence in what was offered to one who knows `known` and found `why` the `offered` head does not follow it; `None` where
+    /// that proves nothing against the log, as a proof that merely fails does not.
+    pub fn of_refusal(
+        known: Option<&VerifiedCheckpoint>,
+        offered: &VerifiedCheckpoint,
+        proof: &ConsistencyProof,
+        why: &VerifyError,
+    ) -> Option<Self> {
+        let Some(known) = known else { return Self::of_empty(offered) };
+        Self::of_heads(known, offered).or_else(|| match why {
+            VerifyError::EarlierRootMismatch { computed, .. } => {
+                Self::of_beginning(known, offered, *computed, proof.clone())
+            }
+            _ => None,
+        })
     }
 
     fn of(shows: Shows, heads: Vec<VerifiedCheckpoint>) -> Option<Self> {

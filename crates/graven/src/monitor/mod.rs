@@ -1,7 +1,7 @@
 //! `graven monitor`: logs followed over years, and an alarm that says what is wrong.
 
 mod alert;
-mod ops;
+pub(crate) mod ops;
 mod settings;
 mod watch;
 

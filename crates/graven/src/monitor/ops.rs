@@ -1,4 +1,4 @@
-//! The operators' port of a monitor: metrics, and whether it lives.
+//! The operators' port of a monitor, or a mirror: metrics, and whether it lives.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::exit::{Failure, Outcome};
 const MAX_CONNECTIONS: usize = 32;
 
 /// Serves until it is dropped.
-pub(super) struct Serving(AbortHandle);
+pub(crate) struct Serving(AbortHandle);
 
 impl Drop for Serving {
     fn drop(&mut self) {
@@ -22,7 +22,7 @@ impl Drop for Serving {
 }
 
 /// Opens the port, where there is to be one, and says where it is.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     at: Option<SocketAddr>,
     render: Arc<dyn Fn() -> String + Send + Sync>,
 ) -> Outcome<Option<Serving>> {

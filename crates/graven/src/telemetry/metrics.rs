@@ -120,5 +120,17 @@ fn describe() {
         "graven_monitor_alerts_total",
         "Alerts to the webhook: told, failed, or dropped for want of room"
     );
+    gauge!("graven_mirror_size", "Entries of a mirrored log under the checkpoint that was cosigned last");
+    gauge!("graven_mirror_pending_size", "Entries under the checkpoint of a mirrored log that is followed");
+    gauge!(
+        "graven_mirror_cosigned_timestamp_seconds",
+        "The time of the newest cosignature on a mirrored log"
+    );
+    gauge!(
+        "graven_mirror_split_view",
+        "1: the log signed two trees that cannot both be, and is not followed"
+    );
+    counter!("graven_mirror_polls_total", "Looks at a mirrored log's source: mirrored, unchanged or failed");
+    counter!("graven_mirror_requests_total", "Requests to a mirror, by call and HTTP status");
     gauge!("graven_reload_success_timestamp_seconds", "When these files were last taken into use");
 }
