@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use graven_client::audit::{Folder, TileSource as _};
 use graven_merkle::tile::Resource;
 use graven_mirror::{AddLog, Mirror, MirroredLog, UpdateError, Updated, add_log, init};
-use graven_note::Origin;
+use graven_note::{Evidence, Origin, SignedNote, VerifierKey, witness::Refused};
 use graven_store::{Fs, RealFs};
 
 use crate::site::{ORIGIN, Site};
@@ -14,12 +14,14 @@ const NOW: u64 = 1_763_600_000;
 
 struct Copied {
     folder: tempfile::TempDir,
+    keys: Vec<VerifierKey>,
 }
 
 impl Copied {
     fn of(site: &Site) -> Self {
-        let copied = Self { folder: tempfile::tempdir().unwrap() };
-        init(&RealFs, copied.folder.path(), "m.example.com/m1").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let keys = init(&RealFs, folder.path(), "m.example.com/m1").unwrap();
+        let copied = Self { folder, keys };
         let (origin, url) = (Origin::new(ORIGIN).unwrap(), "https://log.example.com".to_owned());
         let keys = site.trust().keys().to_vec();
         add_log(&RealFs, copied.folder.path(), AddLog { origin, url, keys, witnesses: vec![] }).unwrap();
@@ -31,6 +33,14 @@ impl Copied {
         let mirror = Mirror::open(&fs, self.folder.path()).unwrap();
         let log = mirror.log(&Origin::new(ORIGIN).unwrap().sha256_hex()).unwrap().clone();
         (mirror, log)
+    }
+
+    fn evidence(&self) -> Evidence {
+        let log = self.folder.path().join("logs").join(Origin::new(ORIGIN).unwrap().sha256_hex());
+        let files: Vec<_> =
+            fs::read_dir(log.join("evidence")).unwrap().map(|file| file.unwrap().path()).collect();
+        assert_eq!(files.len(), 1);
+        Evidence::parse(&fs::read(&files[0]).unwrap()).unwrap()
     }
 
     fn bundle(&self, name: &str) -> PathBuf {
@@ -110,7 +120,7 @@ fn a_changed_tile_proves_nothing() {
 fn a_log_that_goes_back_or_shows_another_history_is_not_followed() {
     let site = Site::new(300);
     let copied = Copied::of(&site);
-    let (mirror, log) = copied.open();
+    let (_mirror, log) = copied.open();
     log.update(&source(&site), NOW).unwrap();
     let cosigned = log.checkpoint().unwrap();
 
@@ -119,26 +129,54 @@ fn a_log_that_goes_back_or_shows_another_history_is_not_followed() {
         log.update(&source(&earlier), NOW + 100),
         Err(UpdateError::WentBack { found: 299, pending: 300 })
     ));
-    // The same size with another root, and a larger tree that does not begin with this one.
+    assert!(!log.is_split(), "it is the beginning of what is mirrored");
+    // A larger tree that does not begin with this one, as its source shows it: that is no proof, whatever it is.
     let root = graven_merkle::leaf_hash(b"another history");
-    site.sign(300_u32.into(), root);
-    match log.update(&source(&site), NOW + 100) {
-        Err(UpdateError::Equivocation { first, second }) => {
-            assert_ne!(first, second);
-            assert_eq!(second.as_bytes(), fs::read(site.path("checkpoint")).unwrap());
-        }
-        other => panic!("{other:?}"),
-    }
     let larger = Site::new(700);
     larger.sign(700_u32.into(), root);
-    assert!(matches!(log.update(&source(&larger), NOW + 100), Err(UpdateError::Inconsistent { .. })));
-    assert_eq!(log.checkpoint().unwrap(), cosigned);
+    let refused = log.update(&source(&larger), NOW + 100);
+    assert!(matches!(refused, Err(UpdateError::Refused(Refused::Inconsistent(_)))), "{refused:?}");
+    assert_eq!(log.update(&source(&Site::new(400)), NOW + 100).unwrap(), Updated::To(400_u32.into()));
+    let cosigned_later = log.checkpoint().unwrap();
+    assert_ne!(cosigned, cosigned_later);
+
+    for (size, other) in [(400_u32, "the same size"), (300, "an earlier tree")] {
+        let copied = Copied::of(&site);
+        let (mirror, log) = copied.open();
+        log.update(&source(&Site::new(400)), NOW).unwrap();
+        let cosigned = log.checkpoint().unwrap();
+        site.sign(size.into(), root);
+        let refused = log.update(&source(&site), NOW + 100);
+        assert!(matches!(refused, Err(UpdateError::Refused(Refused::SplitView))), "{other}: {refused:?}");
+        let evidence = copied.evidence().verify(site.trust().keys()).unwrap();
+        assert!(evidence.heads().iter().any(|head| *head.checkpoint().root() == root), "{other}");
+        drop((mirror, log));
+        // It remembers, and cosigns neither history.
+        let (_mirror, log) = copied.open();
+        assert!(log.is_split());
+        let refused = log.update(&source(&Site::new(700)), NOW + 100);
+        assert!(matches!(refused, Err(UpdateError::Refused(Refused::SplitView))), "{other}: {refused:?}");
+        assert_eq!(log.checkpoint().unwrap(), cosigned);
+    }
+}
+
+#[test]
+fn the_time_of_cosignatures_does_not_go_back_with_the_clock() {
+    let copied = Copied::of(&Site::new(3));
+    let time = |log: &MirroredLog| log.status().time_seconds;
+    let (mirror, log) = copied.open();
+    log.update(&source(&Site::new(3)), NOW).unwrap();
+    log.update(&source(&Site::new(4)), NOW - 1_000).unwrap();
+    assert_eq!(time(&log), NOW);
     drop((mirror, log));
-    // It remembers.
     let (_mirror, log) = copied.open();
-    assert_eq!(log.checkpoint().unwrap(), cosigned);
-    assert!(matches!(log.update(&source(&site), NOW + 100), Err(UpdateError::Equivocation { .. })));
-    assert_eq!(log.update(&source(&Site::new(700)), NOW).unwrap(), Updated::To(700_u32.into()));
+    log.update(&source(&Site::new(5)), NOW - 1_000).unwrap();
+    assert_eq!(time(&log), NOW);
+    let note = String::from_utf8(log.checkpoint().unwrap().to_vec()).unwrap();
+    let note = SignedNote::parse(note.as_bytes()).unwrap().verify(&copied.keys).unwrap();
+    assert!(note.signatures().iter().all(|signature| signature.timestamp() == Some(NOW)));
+    log.update(&source(&Site::new(6)), NOW + 5).unwrap();
+    assert_eq!(time(&log), NOW + 5);
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl MirroredLog {
         if let Err(refused) = request.follows(known.map(VerifiedCheckpoint::checkpoint)) {
             if let Refused::Inconsistent(why) = &refused {
                 let evidence = VerifiedEvidence::of_refusal(known, offered, &request.proof, why);
-                self.accuse(growing, evidence, now_seconds)?;
+                self.accuse(evidence, now_seconds)?;
             }
             return Err(refused.into());
         }
@@ -96,7 +96,6 @@ impl MirroredLog {
     /// Leaves behind, durably, what proves that the log shows two histories, and goes on with neither.
     pub(crate) fn accuse(
         &self,
-        _held: &mut Growing,
         evidence: Option<VerifiedEvidence>,
         now_seconds: u64,
     ) -> Result<(), UpdateError> {

@@ -112,7 +112,7 @@ impl MirroredLog {
 
     /// A head that is older than the mirror checkpoint is the beginning of its tree, or evidence.
     fn compare_older(&self, offered: &VerifiedCheckpoint, now_seconds: u64) -> Result<(), UpdateError> {
-        self.grow(|growing| {
+        self.grow(|_| {
             let Some(published) = self.published() else { return Ok(()) };
             let (from, to) = (offered.checkpoint().size(), published.checkpoint.size());
             if from.is_empty() || from >= to {
@@ -127,7 +127,7 @@ impl MirroredLog {
             let proof = prove_consistency(&stored, from, to).map_err(other)?;
             let later = self.signed_by_log(&published.note)?;
             let evidence = VerifiedEvidence::of_beginning(offered, &later, known, proof);
-            self.accuse(growing, evidence, now_seconds)
+            self.accuse(evidence, now_seconds)
         })
     }
 }
