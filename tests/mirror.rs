@@ -18,6 +18,8 @@ mod polling;
 mod pusher;
 #[path = "mirror/pushing.rs"]
 mod pushing;
+#[path = "mirror/reading.rs"]
+mod reading;
 #[allow(dead_code)]
 #[path = "support/site.rs"]
 mod site;

@@ -26,7 +26,7 @@ const INFO: &str = "text/x.tlog.mirror-info";
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// A mirror, and what it was told of a log.
-struct Pushed {
+pub(crate) struct Pushed {
     bench: Bench,
     mirror: Server,
     keys: Vec<VerifierKey>,
@@ -34,7 +34,7 @@ struct Pushed {
 }
 
 impl Pushed {
-    fn new(log: &Log) -> Self {
+    pub(crate) fn new(log: &Log) -> Self {
         let bench = Bench::new();
         let vkeys = bench.run("mirror init --data-dir mirror --name m.example.com/m1").ok();
         let keys = vkeys.text().lines().map(|line| VerifierKey::parse(line).unwrap()).collect();
@@ -64,7 +64,7 @@ impl Pushed {
     }
 
     /// Pushes everything up to `to`, and returns the mirror's lines.
-    fn push(&self, log: &Log, from: usize, to: usize) -> Vec<SignatureLine> {
+    pub(crate) fn push(&self, log: &Log, from: usize, to: usize) -> Vec<SignatureLine> {
         self.pend(log, from, to);
         self.cosigned(log, to, &self.add_entries(&log.add_entries(from, to, b"", usize::MAX)))
     }
@@ -85,8 +85,16 @@ impl Pushed {
         Info::parse(&answer.body)
     }
 
-    fn get(&self, resource: &str) -> Answer {
+    pub(crate) fn get(&self, resource: &str) -> Answer {
         Connection::plain(self.mirror.address()).get(&format!("/{}/{resource}", self.place), &[])
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.mirror.address()
+    }
+
+    pub(crate) fn place(&self) -> &str {
+        &self.place
     }
 
     fn evidence(&self) -> Vec<String> {
@@ -357,6 +365,17 @@ fn a_log_that_signs_two_histories_is_proven_guilty_and_mirrored_no_more() {
     // It remembers.
     let mirror = serve(&bench, "");
     assert_eq!(post(mirror.address(), "add-checkpoint", &[], &log.add_checkpoint(700, 800)).status, 422);
+}
+
+#[test]
+fn a_log_that_was_added_with_one_key_twice_is_mirrored() {
+    let log = Log::new(300);
+    let bench = Bench::new();
+    bench.run("mirror init --data-dir twice --name m.example.com/m2").ok();
+    let add = "mirror add-log --data-dir twice --origin example.com/audit --url http://127.0.0.1:1 --key";
+    crate::bench::ended(bench.command(add).args([&log.vkey(), "--key", &log.vkey()])).ok();
+    let mirror = bench.serve_with("mirror serve --data-dir twice --listen 127.0.0.1:0 --poll-ms 60000");
+    assert_eq!(post(mirror.address(), "add-checkpoint", &[], &log.add_checkpoint(0, 300)).status, 200);
 }
 
 #[test]

@@ -100,12 +100,14 @@ impl MirroredLog {
         Ok(published.and_then(|published| published.beginning(index, width).map(<[u8]>::to_vec)))
     }
 
-    /// How far the mirror is, with the ticket for a head that is or was pending: the given one, or else the newest.
+    /// How far the mirror is, with the ticket for a head that is or was pending: the given one, unless others have brought the
+    /// copy beyond it, or else the newest.
     fn info(&self, growing: &Growing, head: Option<&VerifiedCheckpoint>) -> MirrorInfo {
-        let head = head.or(growing.pending.back());
+        let next = growing.state.sealed.max(self.size().get());
+        let head = head.filter(|head| head.checkpoint().size().get() >= next).or(growing.pending.back());
         let (size, ticket) =
             head.map(|head| (head.checkpoint().size(), self.tickets.of(head))).unwrap_or_default();
-        MirrorInfo { size, next: growing.state.sealed.max(self.size().get()), ticket }
+        MirrorInfo { size, next, ticket }
     }
 
     /// The head that an upload is proven under: a recent one, or one that a ticket of ours brings back.
