@@ -53,8 +53,8 @@ A log that signed two trees that cannot both be is not followed any more: the ev
 74 as soon as a write or sync fails: what was cosigned is on disk.
 
 Examples:
-  graven mirror serve --data-dir mirror --listen 127.0.0.1:4750
-  graven mirror serve --data-dir mirror --listen 0.0.0.0:443 --tls-cert m1.pem --tls-key m1.key --ops-listen 127.0.0.1:4752";
+  graven mirror serve --data-dir mirror --listen 127.0.0.1:4750 --ops-listen 127.0.0.1:4752
+  graven mirror serve --data-dir mirror --listen 0.0.0.0:443 --tls-cert m1.pem --tls-key m1.key";
 
 /// Keep verified full copies of logs, and cosign them (C2SP tlog-mirror)
 #[derive(Args, Debug)]
