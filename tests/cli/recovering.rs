@@ -118,15 +118,33 @@ fn a_checkpoint_of_another_log_or_with_a_signature_less_is_no_copys() {
     bench.serve_refused().refused(4, "went back in time");
 }
 
-#[test]
-fn a_log_whose_primary_is_gone_is_promoted_from_its_copy() {
-    let (bench, head) = grown();
+/// Of `data` only what a backup of the small files has is left.
+fn lose_all_but_keys(bench: &Bench) {
     bench.copy("data", "lost");
     fs::remove_dir_all(bench.path("data")).unwrap();
     fs::create_dir_all(bench.path("data/logs/audit")).unwrap();
     for part in ["server", "audit.policy", "logs/audit/log", "logs/audit/keys"] {
         bench.copy(&format!("lost/{part}"), &format!("data/{part}"));
     }
+}
+
+#[test]
+fn a_promotion_that_failed_leaves_no_log_that_signs() {
+    let (bench, head) = grown();
+    lose_all_but_keys(&bench);
+    let (promote, key) = (format!("{FROM_NEWEST} --promote"), "data/logs/audit/keys/ed25519.pem");
+    bench.set_mode(key, 0o644);
+    bench.run(&promote).refused(2, "chmod 600");
+    bench.set_mode(key, 0o600);
+    bench.serve_refused().refused(2, "there is no journal");
+    bench.run(&promote).ok();
+    goes_on(&bench, &head);
+}
+
+#[test]
+fn a_log_whose_primary_is_gone_is_promoted_from_its_copy() {
+    let (bench, head) = grown();
+    lose_all_but_keys(&bench);
     bench.run(FROM_NEWEST).refused(2, "there is no journal");
     bench.run(&format!("{FROM_NEWEST} --promote --policy data/audit.policy")).ok();
     goes_on(&bench, &head);

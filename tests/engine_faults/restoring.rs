@@ -77,38 +77,44 @@ fn behind() -> (Rig, Checkpoint, Copied) {
     (rig, head.checkpoint.clone(), Copied { note: head.note.to_vec(), nodes })
 }
 
-fn restored(rig: &Rig, copy: &mut Copied) -> Result<Restored, RestoreError> {
-    let (name, refused) = (LogName::new("audit").unwrap(), Missing::Refused);
-    restore(&rig.env(), Path::new(DATA), &name, &rig.config, copy, refused, |_, _| ())
+fn restored(rig: &Rig, copy: &mut Copied, missing: Missing) -> Result<Restored, RestoreError> {
+    let name = LogName::new("audit").unwrap();
+    restore(&rig.env(), Path::new(DATA), &name, &rig.config, copy, missing, |_, _| ())
 }
 
-#[test]
-fn wherever_storage_fails_the_log_stays_behind_until_it_has_all_that_was_signed() {
-    let (rig, signed, mut copy) = behind();
+/// Restores with storage failing at every point on the way. Until the log has all that was signed it is refused, as
+/// `refused` has it; then it goes on from there.
+fn fail_everywhere(
+    rig: &Rig,
+    signed: &Checkpoint,
+    copy: &mut Copied,
+    missing: Missing,
+    refused: impl Fn(&OpenError) -> bool,
+) {
     let disk = rig.disk.snapshot();
     let mut failures = 0;
     for at in 0.. {
         rig.disk.kill();
         rig.disk.restore(&disk);
         rig.die_at(at);
-        let whole = restored(&rig, &mut copy).is_ok();
+        let whole = restored(rig, copy, missing).is_ok();
         rig.crash(at);
         rig.heal();
         match rig.try_open() {
             Ok(engine) => {
-                assert_eq!(engine.log("audit").unwrap().head().checkpoint, signed, "point {at}");
+                assert_eq!(engine.log("audit").unwrap().head().checkpoint, *signed, "point {at}");
                 drop(engine);
                 rig.disk.kill();
             }
-            Err(OpenError::Behind { signed: SIZE, .. }) if !whole => failures += 1,
+            Err(error) if !whole && refused(&error) => failures += 1,
             Err(other) => panic!("point {at}: {other}"),
         }
-        match restored(&rig, &mut copy) {
-            Ok(restored) => assert_eq!(restored.checkpoint, signed, "point {at}"),
+        match restored(rig, copy, missing) {
+            Ok(restored) => assert_eq!(restored.checkpoint, *signed, "point {at}"),
             Err(error) => panic!("point {at}: {error}"),
         }
         let (engine, log) = rig.reopen();
-        assert_eq!(log.head().checkpoint, signed);
+        assert_eq!(log.head().checkpoint, *signed);
         fill(&engine, &log, SIZE + 1);
         publish(&engine, &log);
         check(&log);
@@ -118,6 +124,60 @@ fn wherever_storage_fails_the_log_stays_behind_until_it_has_all_that_was_signed(
         }
     }
     assert!(failures > 10, "only {failures} points failed on the way");
+}
+
+#[test]
+fn wherever_storage_fails_the_log_stays_behind_until_it_has_all_that_was_signed() {
+    let (rig, signed, mut copy) = behind();
+    let is_behind = |error: &OpenError| matches!(error, OpenError::Behind { signed: SIZE, .. });
+    fail_everywhere(&rig, &signed, &mut copy, Missing::Refused, is_behind);
+}
+
+/// What is put back from a backup of the small files, and perhaps more that is older than the log.
+fn put_back(rig: &Rig, is_here: impl Fn(&str) -> bool) {
+    let small =
+        |path: &str| path == "server" || path == "logs/audit/log" || path.starts_with("logs/audit/keys/");
+    let kept = rig.disk.snapshot().into_iter().filter(|(path, _)| {
+        let path = path.strip_prefix(DATA).unwrap().to_str().unwrap();
+        small(path) || is_here(path)
+    });
+    rig.disk.kill();
+    rig.disk.restore(&kept.collect());
+}
+
+#[test]
+fn wherever_storage_fails_a_log_that_is_promoted_is_at_no_moment_one_that_never_signed() {
+    let (rig, signed, mut copy) = behind();
+    put_back(&rig, |_| false);
+    // There is no journal, or no signer journal, or both, and then the log is behind: any refusal will do.
+    fail_everywhere(&rig, &signed, &mut copy, Missing::Anew, |_| true);
+
+    let (rig, signed, mut copy) = behind();
+    put_back(&rig, |path| !path.ends_with("signer"));
+    fail_everywhere(&rig, &signed, &mut copy, Missing::Anew, |_| true);
+
+    // A signer journal as it was before the first signature.
+    let (new, engine, log) = Rig::with_log();
+    drop((engine, log));
+    new.disk.kill();
+    let older = new.disk.snapshot();
+    let (rig, signed, mut copy) = behind();
+    put_back(&rig, |_| false);
+    let (path, bytes) = older.into_iter().find(|(path, _)| path.ends_with("signer")).unwrap();
+    let mut disk = rig.disk.snapshot();
+    disk.insert(path, bytes);
+    rig.disk.restore(&disk);
+    fail_everywhere(&rig, &signed, &mut copy, Missing::Anew, |_| true);
+}
+
+#[test]
+fn a_copy_that_is_refused_leaves_no_signer_journal() {
+    let (rig, _, mut copy) = behind();
+    put_back(&rig, |path| !path.ends_with("signer"));
+    copy.nodes.values_mut().for_each(|hash| *hash = leaf_hash(hash.as_bytes()));
+    let refused = restored(&rig, &mut copy, Missing::Anew);
+    assert!(matches!(refused, Err(RestoreError::Differs { size: 300, .. })), "{refused:?}");
+    assert!(!rig.disk.snapshot().contains_key(&rig.path("logs/audit/signer")));
 }
 
 #[test]

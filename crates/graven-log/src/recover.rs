@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use graven_merkle::{Frontier, LeafIndex, TreeSize};
-use graven_note::{Checkpoint, LogKeys, Signer, VerifierKey};
+use graven_note::{Checkpoint, LogKeys, VerifierKey};
 use graven_store::fs::Lock;
 use graven_store::journal::{Journal, LogId, OpenError as JournalError, RecordBuilder};
 use graven_store::{ChainFile, Objects, planted};
@@ -27,7 +27,7 @@ use crate::log::{Head, Log};
 use crate::meta::{Kind, LOG_FORMAT, LogMeta, LogName, MAX_MANIFEST_BYTES, Paths, SERVER_FORMAT, ServerMeta};
 use crate::metrics::Metrics;
 use crate::replay::{Replay, Replayed};
-use crate::restore::{LogCopy, Target};
+use crate::restore::{LogCopy, Missing, Target};
 use crate::rotation::{self, KeyRing, Rotations};
 use crate::sequencer::{Identity, Sequencer};
 use crate::signing::{self, SignError, Signed, Signing};
@@ -113,10 +113,38 @@ pub(crate) fn open_to_restore(
     config: &Config,
     target: &Target,
     copy: &mut dyn LogCopy,
+    missing: Missing,
 ) -> Result<Opened, RestoreError> {
-    open_each(env, dir, config, |env, paths, meta, replayed| {
-        open_log_to_restore(env, paths, meta, replayed, target, copy)
-    })
+    let open = |copy: &mut dyn LogCopy| {
+        open_each(env, dir, config, |env, paths, meta, replayed| {
+            open_log_to_restore(env, paths, meta, replayed, target, copy, missing)
+        })
+    };
+    match open(copy) {
+        Err(RestoreError::Open(OpenError::Journal(JournalError::Missing(_)))) if missing == Missing::Anew => {
+            begin_journal(env, dir, config, target, copy)?;
+            open(copy)
+        }
+        opened => opened,
+    }
+}
+
+/// Makes the journal that is gone, once the signer journal says that the copy's checkpoint was signed: before that, an
+/// empty one would be the journal of a log that may start from nothing.
+fn begin_journal(
+    env: &Env,
+    dir: &Path,
+    config: &Config,
+    target: &Target,
+    copy: &mut dyn LogCopy,
+) -> Result<(), RestoreError> {
+    let paths = Paths::new(dir);
+    let (_, _lock) = enter(env, &paths)?;
+    settle_names(env, &paths)?;
+    let meta = manifests(env, &paths)?.into_iter().find(|meta| meta.name == target.name);
+    let meta = meta.ok_or_else(|| RestoreError::NoLog(target.name.clone()))?;
+    open_log_to_restore(env, &paths, meta, Replayed::default(), target, copy, Missing::Anew)?;
+    Ok(Journal::create(env.fs.clone(), &paths.journal(), config.segment_bytes, env.random()?)?)
 }
 
 fn open_each<E: From<OpenError> + From<JournalError> + From<io::Error>>(
@@ -201,12 +229,11 @@ fn rewrite_keys(
 
 /// What a log's files say, before its tree is rebuilt.
 pub(crate) struct Records {
-    signers: Vec<Arc<dyn Signer>>,
-    keys: Arc<KeyRing>,
+    keys: LogKeys,
     rotations: Rotations,
-    pub(crate) chain: ChainFile,
-    pub(crate) signed: Signed,
-    pub(crate) exported: Option<Checkpoint>,
+    /// The signer journal, where there is one, and what it says was signed last.
+    memory: Option<(ChainFile, Signed)>,
+    exported: Option<Checkpoint>,
 }
 
 impl Records {
@@ -219,18 +246,23 @@ impl Records {
         let name = &meta.name;
         replayed.check().map_err(|what| damage(meta, what))?;
         let (rotations, keys) = Rotations::open(env.fs.clone(), paths, meta)?;
-        if !env.fs.exists(&paths.signer(name))? {
-            let what = "its signer journal is missing: restore it, it can never be made anew";
-            return Err(damage(meta, what.to_owned()));
-        }
-        let (chain, payloads) = ChainFile::open(&*env.fs, &paths.signer(name))?;
-        let signed = signing::last_signed(&payloads, &meta.origin, &keys)
-            .ok_or_else(|| damage(meta, "its signer journal is not one of this log".to_owned()))?;
+        let memory = if env.fs.exists(&paths.signer(name))? {
+            let (chain, payloads) = ChainFile::open(&*env.fs, &paths.signer(name))?;
+            let signed = signing::last_signed(&payloads, &meta.origin, &keys)
+                .ok_or_else(|| damage(meta, "its signer journal is not one of this log".to_owned()))?;
+            Some((chain, signed))
+        } else {
+            None
+        };
         let exported = rollback::exported(env, paths, meta, &keys)?;
-        let valid = keys.valid_at(signed.checkpoint.size());
-        let signers = keys::load_all(&*env.fs, &paths.keys(name), valid, meta)?;
-        Ok(Self { signers, keys: KeyRing::new(keys), rotations, chain, signed, exported })
+        Ok(Self { keys, rotations, memory, exported })
     }
+}
+
+/// Without its memory a log never signs.
+fn remembered(memory: Option<(ChainFile, Signed)>, meta: &LogMeta) -> Result<(ChainFile, Signed), OpenError> {
+    let what = "its signer journal is missing: restore it, it can never be made anew";
+    memory.ok_or_else(|| damage(meta, what.to_owned()))
 }
 
 /// What a log has stored: its tree, rebuilt.
@@ -312,8 +344,11 @@ pub(crate) fn open_log(
     config: &Config,
 ) -> Result<Lane, OpenError> {
     let changed = |size: TreeSize| OpenError::Changed { log: meta.name.to_string(), size: size.get() };
-    let Records { signers, keys, rotations, chain, mut signed, exported } =
-        Records::read(env, paths, &meta, &replayed)?;
+    let Records { keys, rotations, memory, exported } = Records::read(env, paths, &meta, &replayed)?;
+    let (chain, mut signed) = remembered(memory, &meta)?;
+    let valid = keys.valid_at(signed.checkpoint.size());
+    let signers = keys::load_all(&*env.fs, &paths.keys(&meta.name), valid, &meta)?;
+    let keys = KeyRing::new(keys);
     if !planted("no-compare-and-swap") {
         rollback::refuse_behind(&meta, &replayed, &signed, exported.as_ref())?;
     }
@@ -362,22 +397,34 @@ fn open_log_to_restore(
     replayed: Replayed,
     target: &Target,
     copy: &mut dyn LogCopy,
+    missing: Missing,
 ) -> Result<Lane, RestoreError> {
-    let Records { signers, keys, rotations, mut chain, mut signed, exported } =
-        Records::read(env, paths, &meta, &replayed)?;
+    let Records { keys, rotations, memory, exported } = Records::read(env, paths, &meta, &replayed)?;
+    let is_it = meta.name == target.name;
+    let memory = match missing {
+        Missing::Anew if is_it => memory,
+        _ => Some(remembered(memory, &meta)?),
+    };
+    // Nothing is written before it is known that what is restored can be signed for again.
+    let last = memory.as_ref().map(|(_, signed)| &signed.checkpoint).filter(|_| !is_it);
+    let valid = keys.valid_at(last.unwrap_or(target.checkpoint()).size());
+    let signers = keys::load_all(&*env.fs, &paths.keys(&meta.name), valid, &meta).map_err(OpenError::Key)?;
+    let keys = KeyRing::new(keys);
     let grown = Grown::rebuild(env, paths, &meta, replayed)?;
-    if meta.name == target.name {
+    let (chain, signed) = if is_it {
         let here = Checkpoint::new(meta.origin.clone(), grown.frontier.size(), grown.frontier.root());
         target.reaches("its journal", here.size())?;
-        target.reaches("its signer journal", signed.checkpoint.size())?;
+        let signed = memory.as_ref().map(|(_, signed)| &signed.checkpoint);
+        signed.map_or(Ok(()), |signed| target.reaches("its signer journal", signed.size()))?;
         let witnessed = witnessing::last(env.fs.clone(), paths.witnessed(&meta.name), &meta, &keys.now())?;
-        let others = [exported.as_ref(), witnessed.as_ref()];
-        for known in [Some(&here), Some(&signed.checkpoint)].into_iter().chain(others).flatten() {
+        for known in [Some(&here), signed, exported.as_ref(), witnessed.as_ref()].into_iter().flatten() {
             target.reaches("what it published or had witnessed", known.size())?;
             target.begins_with(copy, known)?;
         }
-        signed = target.adopt(&mut chain, signed)?;
-    }
+        target.adopt(&*env.fs, &paths.signer(&meta.name), memory)?
+    } else {
+        remembered(memory, &meta)?
+    };
     let note = signed.note.clone().unwrap_or_default();
     let head = Head { checkpoint: signed.checkpoint.clone(), time_seconds: signed.time_seconds, note };
     let frontier = grown.frontier.clone();

@@ -12,9 +12,10 @@
 //!    every entry takes — after a crash it is repeated from where it came to;
 //! 5. the computed root must be the signed one.
 //!
-//! The next start checks all of it again. Where everything but the log's keys is gone, an empty journal and signer journal are
-//! made first ([`Missing::Anew`]), and the log is promoted from its copy: whoever asks for that vouches that nothing newer than
-//! the copy's checkpoint was ever signed.
+//! The next start checks all of it again. Where everything but the log's keys is gone, the journals are made anew
+//! ([`Missing::Anew`]), and the log is promoted from its copy: whoever asks for that vouches that nothing newer than the copy's
+//! checkpoint was ever signed. The signer journal is made in step 3, in one step and with that checkpoint in it; an empty
+//! journal after it. So the log that never signed, which would start again from nothing, is there at no moment.
 
 use std::io;
 use std::path::Path;
@@ -25,7 +26,8 @@ use graven_merkle::tile::{BundlePath, ProvenBundle, TILE_HEIGHT};
 use graven_merkle::{ConsistencyProof, TreeSize, VerifyError, verify_consistency};
 use graven_note::{Checkpoint, SignatureLine, SignedNote, VerifiedCheckpoint};
 use graven_store::ChainFile;
-use graven_store::journal::{Journal, RecordBuilder};
+use graven_store::fs::Fs;
+use graven_store::journal::RecordBuilder;
 
 use crate::config::Config;
 use crate::env::Env;
@@ -82,17 +84,27 @@ impl Target {
         self.verified.checkpoint()
     }
 
-    /// Step 3: from here on nothing but this tree, or one that begins with it, will ever be signed.
-    pub(crate) fn adopt(&self, chain: &mut ChainFile, last: Signed) -> io::Result<Signed> {
-        if last.checkpoint == *self.checkpoint() {
+    /// Step 3: from here on nothing but this tree, or one that begins with it, will ever be signed. `memory` is the signer
+    /// journal so far, where there is one.
+    pub(crate) fn adopt(
+        &self,
+        fs: &dyn Fs,
+        path: &Path,
+        memory: Option<(ChainFile, Signed)>,
+    ) -> io::Result<(ChainFile, Signed)> {
+        let time_seconds = self.verified.time().unwrap_or(0);
+        let signed =
+            Signed { checkpoint: self.checkpoint().clone(), time_seconds, note: Some(self.note.clone()) };
+        match memory {
+            None => Ok((signing::create_journal_after(fs, path, &self.note)?, signed)),
             // It was signed here, so the very same bytes are released again.
-            return Ok(last);
+            Some((chain, last)) if last.checkpoint == signed.checkpoint => Ok((chain, last)),
+            Some((mut chain, last)) => {
+                let signed = Signed { time_seconds: time_seconds.max(last.time_seconds), ..signed };
+                signing::journal(&mut chain, &signed)?;
+                Ok((chain, signed))
+            }
         }
-        let time_seconds = self.verified.time().unwrap_or(0).max(last.time_seconds);
-        let (checkpoint, note) = (self.checkpoint().clone(), Some(self.note.clone()));
-        let signed = Signed { checkpoint, time_seconds, note };
-        signing::journal(chain, &signed)?;
-        Ok(signed)
     }
 
     /// Step 1, for one of the sizes that are known.
@@ -131,11 +143,8 @@ pub fn restore(
 ) -> Result<Restored, RestoreError> {
     let paths = Paths::new(dir);
     let target = target(env, &paths, name, copy.checkpoint())?;
-    if missing == Missing::Anew {
-        begin_anew(env, &paths, name, config)?;
-    }
     let Opened { logs, mut writer, lock: _lock, .. } =
-        recover::open_to_restore(env, dir, config, &target, copy)?;
+        recover::open_to_restore(env, dir, config, &target, copy, missing)?;
     let log = logs.get(name).ok_or_else(|| RestoreError::NoLog(name.clone()))?;
     let before = log.durable_size();
     let size = target.checkpoint().size().get();
@@ -181,18 +190,6 @@ fn target(env: &Env, paths: &Paths, name: &LogName, note: &[u8]) -> Result<Targe
 fn manifest(env: &Env, paths: &Paths, name: &LogName) -> Result<LogMeta, RestoreError> {
     let found = recover::manifests(env, paths)?.into_iter().find(|meta| meta.name == *name);
     found.ok_or_else(|| RestoreError::NoLog(name.clone()))
-}
-
-/// Makes the journals that are not there.
-fn begin_anew(env: &Env, paths: &Paths, name: &LogName, config: &Config) -> Result<(), RestoreError> {
-    let origin = manifest(env, paths, name)?.origin;
-    if !env.fs.exists(&paths.journal())? {
-        Journal::create(env.fs.clone(), &paths.journal(), config.segment_bytes, env.random()?)?;
-    }
-    if !env.fs.exists(&paths.signer(name))? {
-        signing::create_journal(&*env.fs, &paths.signer(name), &origin, 0)?;
-    }
-    Ok(())
 }
 
 /// Journals what the log does not have of a bundle, and takes it in.

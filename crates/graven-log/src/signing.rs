@@ -77,6 +77,11 @@ pub(crate) fn create_journal(fs: &dyn Fs, path: &Path, origin: &Origin, time_sec
     ChainFile::create(fs, path, &body_payload(&empty, time_seconds)).map(drop)
 }
 
+/// The journal of a log whose last note is this one, made in one step.
+pub(crate) fn create_journal_after(fs: &dyn Fs, path: &Path, note: &[u8]) -> io::Result<ChainFile> {
+    ChainFile::create(fs, path, &[b"N", note].concat())
+}
+
 /// Reads what was signed last. The payloads are chained and hashed; what does not parse was not written by us.
 pub(crate) fn last_signed(payloads: &[Vec<u8>], origin: &Origin, keys: &LogKeys) -> Option<Signed> {
     // Signatures take time to verify: of what came before the last note, the chain of digests is proof enough.
@@ -98,7 +103,8 @@ pub(crate) fn last_signed(payloads: &[Vec<u8>], origin: &Origin, keys: &LogKeys)
                 let time_seconds = match &last {
                     Some(body) if body.checkpoint == checkpoint => body.time_seconds,
                     Some(_) => return None,
-                    None => verified.time()?,
+                    // Begun with a note: its time is the body's, where it says one.
+                    None => verified.time().unwrap_or(0),
                 };
                 last = Some(Signed { checkpoint, time_seconds, note: Some(Bytes::copy_from_slice(rest)) });
             }
@@ -248,7 +254,7 @@ impl Signing {
 
     fn rotate(&mut self) -> Result<(), SignError> {
         let Some(note) = self.last.note.clone() else { return Ok(()) };
-        self.chain = ChainFile::create(&*self.fs, &self.path, &[b"N", &note[..]].concat())?;
+        self.chain = create_journal_after(&*self.fs, &self.path, &note)?;
         Ok(())
     }
 
