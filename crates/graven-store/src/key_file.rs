@@ -14,9 +14,14 @@ const MAX_PEM_BYTES: u64 = 64 << 10;
 /// Why a key is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// Storage failed.
-    #[error(transparent)]
-    Io(#[from] io::Error),
+    /// Storage failed, or there is none.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What storage said.
+        source: io::Error,
+    },
     /// Others can read it.
     #[error("{0} can be read by others: take it as exposed, or `chmod 600` it if you know better")]
     Exposed(PathBuf),
@@ -41,10 +46,11 @@ pub fn read(
     name: KeyName,
     kind: SignatureType,
 ) -> Result<LocalSigner, KeyFileError> {
-    if !fs.is_private(path)? {
+    let io = |source| KeyFileError::Io { path: path.to_owned(), source };
+    if !fs.is_private(path).map_err(io)? {
         return Err(KeyFileError::Exposed(path.to_owned()));
     }
-    let pem = Zeroizing::new(fs.read(path, MAX_PEM_BYTES)?);
+    let pem = Zeroizing::new(fs.read(path, MAX_PEM_BYTES).map_err(io)?);
     let pem = std::str::from_utf8(&pem).map_err(|_| KeyFileError::Mismatch(path.to_owned()))?;
     Ok(LocalSigner::from_pkcs8_pem(name, kind, pem)?)
 }
@@ -75,7 +81,10 @@ mod tests {
         assert_eq!(load(&RealFs, &private, one.vkey()).unwrap().vkey(), one.vkey());
         assert!(matches!(load(&RealFs, &private, other.vkey()), Err(KeyFileError::Mismatch(_))));
         assert!(matches!(load(&RealFs, &shared, one.vkey()), Err(KeyFileError::Exposed(_))));
-        let missing = load(&RealFs, &folder.path().join("none"), one.vkey());
-        assert!(matches!(missing, Err(KeyFileError::Io(_))));
+        let missing = load(&RealFs, &folder.path().join("none"), one.vkey()).unwrap_err();
+        assert!(
+            matches!(missing, KeyFileError::Io { .. }) && missing.to_string().contains("/none: "),
+            "{missing}"
+        );
     }
 }
