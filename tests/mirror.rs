@@ -20,6 +20,10 @@ mod pusher;
 mod pushing;
 #[path = "mirror/reading.rs"]
 mod reading;
+#[path = "mirror/recovering.rs"]
+mod recovering;
+#[path = "mirror/refusing.rs"]
+mod refusing;
 #[allow(dead_code)]
 #[path = "support/site.rs"]
 mod site;

@@ -12,8 +12,10 @@ use bytes::Bytes;
 use graven_merkle::tile::{EntryBundle, ProvenBundle, TILE_HEIGHT, TileId};
 use graven_merkle::{Hash, TreeSize};
 use graven_note::evidence::Asked;
-use graven_note::witness::{AddCheckpoint, Refused};
-use graven_note::{SignatureLine, SignedNote, Signer as _, VerifiedCheckpoint, VerifiedEvidence, sign_line};
+use graven_note::witness::{AddCheckpoint, Refused, WireError};
+use graven_note::{
+    MAX_NOTE_BYTES, SignatureLine, SignedNote, Signer as _, VerifiedCheckpoint, VerifiedEvidence, sign_line,
+};
 use graven_store::evidence;
 
 use crate::edge::{Edge, partial_bundle, partial_tiles, row_bytes};
@@ -23,6 +25,9 @@ use crate::state::{State, StateFile};
 
 /// A checkpoint that stays the same is cosigned anew this often, so that a stall can be told from silence.
 pub(crate) const COSIGN_AGAIN_SECONDS: u64 = 60;
+/// Longest checkpoint that is taken, with those of its lines that count: the mirror's own lines, of 4 KiB at most, still go into
+/// the note, and the pending and the mirror checkpoint into one record of the state.
+const MAX_TAKEN_BYTES: usize = MAX_NOTE_BYTES - (8 << 10);
 /// Checkpoints that were pending and whose entries are still taken.
 const RECENT: usize = 8;
 
@@ -71,7 +76,11 @@ impl MirroredLog {
             }
             return Err(refused.into());
         }
-        let note = offered.only_verified(&self.meta.witnesses).map_err(io::Error::other)?;
+        let note = offered.only_verified(&self.meta.witnesses);
+        let note = note.map_err(|error| Refused::Malformed(error.into()))?;
+        if note.as_str().len() > MAX_TAKEN_BYTES {
+            return Err(Refused::Malformed(WireError::TooLarge(MAX_TAKEN_BYTES)).into());
+        }
         let known = growing.pending.back().filter(|known| {
             let known = known.note().note();
             // One that stays the same is replaced by itself with as many signatures, so that newer ones count.
@@ -130,12 +139,13 @@ impl MirroredLog {
         Ok(())
     }
 
-    /// Whether there is something new to say about the head.
+    /// Whether there is something new to say about the head, or its witnesses have.
     pub(crate) fn is_due(&self, head: &VerifiedCheckpoint, now_seconds: u64) -> bool {
+        let lines = head.note().note().signatures().len() + self.signers.len();
         self.published().is_none_or(|published| {
-            published.checkpoint.size() < head.checkpoint().size()
-                || published.checkpoint != *head.checkpoint()
+            published.checkpoint != *head.checkpoint()
                 || published.time_seconds.saturating_add(COSIGN_AGAIN_SECONDS) <= now_seconds
+                || SignedNote::parse(&published.note).is_ok_and(|note| note.signatures().len() < lines)
         })
     }
 

@@ -32,8 +32,10 @@ pub enum MirrorError {
     /// A name, key or address that cannot be used.
     #[error("{0}")]
     Refused(String),
-    /// The log is there already.
-    #[error("{0} is mirrored already: its keys and address cannot be changed")]
+    /// The log is there already, by a key that was not given now.
+    #[error(
+        "{0} is mirrored already, by keys that are not all given: add to them, as what is here was taken by them"
+    )]
     Exists(graven_note::Origin),
     /// A key's file: others can read it, or it is not the mirror's.
     #[error(transparent)]

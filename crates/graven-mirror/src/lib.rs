@@ -40,7 +40,7 @@
 //! DATA/mirror                      the mirror, written once (see `meta`)
 //! DATA/lock                        held by the one process that may write here
 //! DATA/keys/TYPE.pem               its cosigning keys, mode 0600
-//! DATA/logs/HASH/log               a log, written once; HASH is the SHA-256 of its origin, in hex
+//! DATA/logs/HASH/log               a log, replaced where it gets more keys; HASH is the SHA-256 of its origin, in hex
 //! DATA/logs/HASH/state             how far the copy has got (see `state`)
 //! DATA/logs/HASH/site/             the copy: a C2SP tlog-tiles folder
 //! DATA/logs/HASH/evidence/…        what the log signed that cannot both be true

@@ -21,7 +21,7 @@ use crate::edge::{
     Edge, Stored, full_bundle, partial_bundle, partial_tiles, read_full, read_row, root_of, row_bytes,
 };
 use crate::error::MirrorError;
-use crate::meta::{LogMeta, MAX_MANIFEST_BYTES};
+use crate::meta::{self, LogMeta};
 use crate::state::{State, StateFile};
 use crate::ticket::Tickets;
 
@@ -77,9 +77,7 @@ impl MirroredLog {
         alive: Arc<Alive>,
     ) -> Result<Self, MirrorError> {
         let damaged = |what: &str| MirrorError::Damaged { path: dir.to_owned(), what: what.to_owned() };
-        let manifest = fs.read(&dir.join("log"), MAX_MANIFEST_BYTES)?;
-        let meta = std::str::from_utf8(&manifest).ok().and_then(LogMeta::parse);
-        let meta = meta.ok_or_else(|| damaged("its manifest does not hold together"))?;
+        let meta = meta::read_log(&**fs, dir)?;
         let (file, state) = StateFile::open(fs.clone(), dir.join("state"))?;
         let state = state.ok_or_else(|| damaged("its state is none"))?;
         let objects = Objects::open(fs.clone(), &dir.join("site"))?;

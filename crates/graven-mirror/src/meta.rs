@@ -10,7 +10,12 @@
 //!                                    witness <vkey>   (any number: its cosignatures are kept)
 //! ```
 
+use std::path::Path;
+
 use graven_note::{Origin, SignatureType, VerifierKey};
+use graven_store::Fs;
+
+use crate::error::MirrorError;
 
 /// The types of a mirror's keys, with the file of each: both kinds of cosignature.
 pub const MIRROR_KEY_TYPES: [(SignatureType, &str); 2] =
@@ -43,6 +48,14 @@ pub(crate) fn parse_mirror(text: &str) -> Option<Vec<VerifierKey>> {
     let keys: Vec<_> = lines.map(|line| key(line, "key ")).collect::<Option<_>>()?;
     // Whatever else would say the same is none that was written here.
     (!keys.is_empty() && mirror_text(&keys) == text).then_some(keys)
+}
+
+/// The manifest of the log in a folder.
+pub(crate) fn read_log(fs: &dyn Fs, folder: &Path) -> Result<LogMeta, MirrorError> {
+    let text = fs.read(&folder.join("log"), MAX_MANIFEST_BYTES)?;
+    let what = "its manifest does not hold together".to_owned();
+    let meta = std::str::from_utf8(&text).ok().and_then(LogMeta::parse);
+    meta.ok_or_else(|| MirrorError::Damaged { path: folder.to_owned(), what })
 }
 
 impl LogMeta {

@@ -1,11 +1,13 @@
 //! A mirror's data directory: made once, logs added while it does not run, opened by the one process that serves it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use graven_note::{KeyName, LocalSigner, Origin, SEED_BYTES, SignatureType, Signer as _, VerifierKey};
+use graven_note::{
+    KeyName, LocalSigner, MAX_SIGNATURES, Origin, SEED_BYTES, SignatureType, Signer as _, VerifierKey,
+};
 use graven_store::Fs;
 use graven_store::fs::{Lock, Mode};
 use graven_store::key_file;
@@ -20,6 +22,8 @@ use crate::ticket::Tickets;
 
 /// Logs of one mirror.
 const MAX_LOGS: usize = 1024;
+/// Keys of a log and its witnesses: one line of each, and the mirror's own, are a note.
+const MAX_KEYS: usize = MAX_SIGNATURES - MIRROR_KEY_TYPES.len();
 
 /// A mirror with its copies.
 pub struct Mirror {
@@ -65,15 +69,13 @@ pub fn init(fs: &dyn Fs, dir: &Path, name: &str) -> Result<Vec<VerifierKey>, Mir
     Ok(keys)
 }
 
-/// Adds a log, of which nothing is copied yet; returns the name of its place below the monitoring prefix.
+/// Adds a log, of which nothing is copied yet; returns the name of its place below the monitoring prefix. Where it is mirrored
+/// already, it gets these keys, all that it has and perhaps more, these witnesses and this address.
 pub fn add_log(fs: &dyn Fs, dir: &Path, log: AddLog) -> Result<String, MirrorError> {
     let (own, _lock) = enter(fs, dir)?;
-    let AddLog { origin, url, mut keys, mut witnesses } = log;
-    // Notes refuse a list that has a key twice.
-    for keys in [&mut keys, &mut witnesses] {
-        let mut seen = BTreeSet::new();
-        keys.retain(|key| seen.insert(key.to_string()));
-    }
+    let AddLog { origin, url, keys, witnesses } = log;
+    let keys = once_each(keys, &[]);
+    let witnesses = once_each(witnesses, &keys);
     let refuse = |why: &str| Err(MirrorError::Refused(why.to_owned()));
     if keys.is_empty() {
         return refuse("a log needs a verifier key: ask its operator for it");
@@ -86,19 +88,39 @@ pub fn add_log(fs: &dyn Fs, dir: &Path, log: AddLog) -> Result<String, MirrorErr
         // What a mirror's cosignature says is told from a witness's by its name alone (C2SP tlog-mirror).
         return refuse("a mirror's name must be its own: neither a log nor a witness may have it");
     }
+    let hash = origin.sha256_hex();
+    let folder = dir.join("logs").join(&hash);
+    let manifest = folder.join("log");
+    let meta = LogMeta { origin, url, keys, witnesses };
+    let text = meta.to_text();
+    if meta.keys.len() + meta.witnesses.len() > MAX_KEYS || text.len() as u64 > MAX_MANIFEST_BYTES {
+        return refuse("these are more keys than a mirror takes of one log: leave some witnesses out");
+    }
+    if fs.exists(&manifest)? {
+        // What was taken so far is held to the keys that it was taken by.
+        if !meta::read_log(fs, &folder)?.keys.iter().all(|key| meta.keys.contains(key)) {
+            return Err(MirrorError::Exists(meta.origin));
+        }
+        fs.replace_durable(&manifest, text.as_bytes(), Mode::Shared)?;
+        return Ok(hash);
+    }
     if fs.list(&dir.join("logs"))?.len() >= MAX_LOGS {
         return refuse("this mirror has as many logs as it takes: start another one");
     }
-    let hash = origin.sha256_hex();
-    let folder = dir.join("logs").join(&hash);
-    if fs.exists(&folder.join("log"))? {
-        return Err(MirrorError::Exists(origin));
-    }
     fs.create_dir_all(&folder)?;
     StateFile::create(fs, &folder.join("state"))?;
-    let manifest = LogMeta { origin, url, keys, witnesses }.to_text();
-    fs.create_durable(&folder.join("log"), manifest.as_bytes(), Mode::Shared)?;
+    fs.create_durable(&manifest, text.as_bytes(), Mode::Shared)?;
     Ok(hash)
+}
+
+/// Notes refuse a list that has a key twice.
+fn once_each(keys: Vec<VerifierKey>, others: &[VerifierKey]) -> Vec<VerifierKey> {
+    keys.into_iter().fold(Vec::new(), |mut once, key| {
+        if !once.contains(&key) && !others.contains(&key) {
+            once.push(key);
+        }
+        once
+    })
 }
 
 impl Mirror {

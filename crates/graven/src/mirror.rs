@@ -11,11 +11,12 @@ use clap::{Args, Subcommand};
 use graven_client::{WebOptions, WebSite};
 use graven_mirror::{AddLog, Mirror, MirrorError, MirroredLog, Updated};
 use graven_net::{Limits, Port};
-use graven_note::{Origin, VerifierKey};
+use graven_note::Origin;
 use graven_store::{Fs, RealFs};
 use metrics::{counter, gauge};
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::Semaphore,
     task,
 };
 
@@ -26,10 +27,23 @@ use crate::{
     serve::{Material, Signals, bind},
     settings::{ClientAuthSetting, TlsSettings},
     telemetry::{self, LogFormat, Metrics},
+    trust::vkeys,
 };
 
 /// How long readers may take to finish once it is to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Resources that are fetched at once for all logs. Each takes up to twice 16 MiB, if its source is hostile.
+const MAX_FETCHES: usize = 16;
+
+/// Resources that are fetched at once for one log.
+const MAX_FETCHES_OF_ONE: usize = 8;
+
+/// The longest wait for a source that failed again and again, unless each poll waits longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The longest text of a failure that is logged: a source can have a say in it.
+const MAX_SAID_CHARS: usize = 500;
 
 /// How often what is said of the logs in metrics is looked up.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
@@ -40,8 +54,21 @@ cosigns: its cosignature says that all entries under the checkpoint are here. `g
 
 Examples:
   graven mirror init --data-dir mirror --name mirror.example.com/m1 > mirror.vkeys
-  graven mirror add-log --data-dir mirror --origin example.com/audit --key VKEY --url https://log.example.com/audit
+  graven mirror add-log --data-dir mirror --origin example.com/audit --keys audit.vkeys --url https://log.example.com/audit
   graven mirror serve --data-dir mirror --listen 127.0.0.1:4750";
+
+const ADD_LOG_EXAMPLES: &str = "\
+Of a checkpoint the lines of these keys and witnesses are kept, and no others. So give every key of the log: `graven recover` \
+demands them all. For a log whose clients demand a quorum give its witnesses as well: `graven recover --policy` demands the \
+same.
+
+Where the log is mirrored already it gets the keys, witnesses and address that are given now: all keys that it has, and perhaps \
+more.
+
+Examples:
+  graven mirror add-log --data-dir mirror --origin example.com/audit --keys audit.vkeys --url https://log.example.com/audit
+  graven mirror add-log --data-dir mirror --origin example.com/audit --keys audit.vkeys --witness \"$(head -1 w1.vkeys)\" \
+    --url https://log.example.com/audit";
 
 const SERVE_EXAMPLES: &str = "\
 Prints `listening on http://HOST:PORT` (https with TLS) once it answers: each copy as tlog-tiles below /HASH/, where HASH is \
@@ -83,8 +110,9 @@ struct InitArgs {
     name: String,
 }
 
-/// Add a log to a mirror that is not running, and print its place below the mirror's address
+/// Add a log to a mirror that is not running, or keys to a log; print its place below the mirror's address
 #[derive(Args, Debug)]
+#[command(after_help = ADD_LOG_EXAMPLES)]
 struct AddLogArgs {
     /// The mirror's data directory
     #[arg(long, value_name = "FOLDER")]
@@ -95,8 +123,12 @@ struct AddLogArgs {
     origin: String,
 
     /// A verifier key of the log, from its operator; repeat it for several
-    #[arg(long = "key", value_name = "VKEY", required = true)]
+    #[arg(long = "key", value_name = "VKEY", required_unless_present = "key_files")]
     keys: Vec<String>,
+
+    /// File with verifier keys of the log, one a line
+    #[arg(long = "keys", value_name = "FILE")]
+    key_files: Vec<PathBuf>,
 
     /// Address of the log: `checkpoint` and `tile` lie below it
     #[arg(long, value_name = "PREFIX")]
@@ -155,13 +187,8 @@ pub(crate) async fn run(args: MirrorArgs) -> Outcome {
 }
 
 fn add_log(args: AddLogArgs) -> Outcome {
-    let vkeys = |texts: &[String], option: &str| {
-        let keys = texts.iter().map(|text| VerifierKey::parse(text));
-        keys.collect::<Result<Vec<_>, _>>()
-            .map_err(|error| Failure::trouble(format_args!("{option}: {error}")))
-    };
     let origin = Origin::new(args.origin).map_err(Failure::trouble)?;
-    let (keys, witnesses) = (vkeys(&args.keys, "--key")?, vkeys(&args.witnesses, "--witness")?);
+    let (keys, witnesses) = (vkeys(&args.keys, &args.key_files)?, vkeys(&args.witnesses, &[])?);
     // An address that cannot be used is refused now and not in the night.
     WebSite::new(&args.url, WebOptions::default())?;
     let log = AddLog { origin, url: args.url, keys, witnesses };
@@ -191,9 +218,11 @@ async fn serve(args: ServeArgs) -> Outcome {
     });
     let mirror = Arc::new(opening.await.map_err(Failure::trouble)??);
     let mut copying = task::JoinSet::new();
+    let (share, fetches) = (share(mirror.logs().count()), Arc::new(Semaphore::new(MAX_FETCHES)));
     for log in mirror.logs() {
-        let site = WebSite::new(log.url(), WebOptions::default())?;
-        copying.spawn(follow(log.clone(), site, Duration::from_millis(args.poll_ms)));
+        let site = WebSite::new(log.url(), WebOptions { in_flight: share, ..WebOptions::default() })?;
+        let interval = Duration::from_millis(args.poll_ms);
+        copying.spawn(follow(log.clone(), site, interval, fetches.clone(), share));
     }
     let (listener, address) = bind(args.listen).await?;
     let tls = material.tls();
@@ -220,31 +249,53 @@ async fn serve(args: ServeArgs) -> Outcome {
     }
 }
 
-/// Copies a log from its source, for as long as there is any use in it.
-async fn follow(log: Arc<MirroredLog>, site: WebSite, interval: Duration) {
+/// How many resources are fetched at once for each of so many logs. Up to `MAX_FETCHES` of them wait for no other one's source;
+/// more take turns.
+fn share(logs: usize) -> usize {
+    (MAX_FETCHES / logs.max(1)).clamp(1, MAX_FETCHES_OF_ONE)
+}
+
+/// Copies a log from its source, for as long as there is any use in it. Whoever keeps failing is asked less and less often, and
+/// each way to fail is logged once.
+async fn follow(
+    log: Arc<MirroredLog>,
+    site: WebSite,
+    interval: Duration,
+    fetches: Arc<Semaphore>,
+    share: usize,
+) {
+    let (mut wait, mut said) = (interval, String::new());
     while !log.is_split() {
         let (copy, source) = (log.clone(), site.clone());
+        // Nobody closes it. What was fetched is in memory until the update is over.
+        let turn = fetches.acquire_many(u32::try_from(share).unwrap_or(1)).await;
         let updated = task::spawn_blocking(move || copy.update(&source, now_seconds())).await;
-        let result = match updated {
+        drop(turn);
+        let (result, failed) = match updated {
             Ok(Ok(Updated::To(size))) => {
                 tracing::info!(log = %log.origin(), %size, "mirrored and cosigned");
-                "mirrored"
+                said.clear();
+                ("mirrored", None)
             }
-            Ok(Ok(Updated::Not)) => "unchanged",
+            Ok(Ok(Updated::Not)) => ("unchanged", None),
             Ok(Err(error)) if error.is_fatal() => return,
-            Ok(Err(error)) => {
-                tracing::error!(log = %log.origin(), %error, "not mirrored");
-                "failed"
-            }
-            Err(error) => {
-                tracing::error!(log = %log.origin(), %error, "not mirrored");
-                "failed"
-            }
+            Ok(Err(error)) => ("failed", Some(one_line(&error))),
+            Err(error) => ("failed", Some(one_line(&error))),
         };
+        wait = if failed.is_some() { (wait * 2).min(LONGEST_WAIT.max(interval)) } else { interval };
+        if let Some(error) = failed.filter(|error| *error != said) {
+            tracing::error!(log = %log.origin(), error, "not mirrored");
+            said = error;
+        }
         counter!("graven_mirror_polls_total", "log" => log.origin().to_string(), "result" => result)
             .increment(1);
-        tokio::time::sleep(interval).await;
+        tokio::time::sleep(wait).await;
     }
+}
+
+fn one_line(error: &dyn std::error::Error) -> String {
+    let printed = error.to_string();
+    printed.chars().take(MAX_SAID_CHARS).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 /// Says in metrics how far the copies are, again and again.
@@ -278,6 +329,20 @@ impl From<MirrorError> for Failure {
         match error {
             MirrorError::Damaged { .. } => Self::check_failed(error),
             _ => Self::trouble(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sources_can_fill_memory_with_does_not_grow_with_the_logs() {
+        for logs in 1..=1024 {
+            let share = share(logs);
+            assert!((1..=MAX_FETCHES_OF_ONE).contains(&share), "{logs}");
+            assert!(share * logs.min(MAX_FETCHES) <= MAX_FETCHES, "{logs}");
         }
     }
 }

@@ -28,8 +28,11 @@ A copy is a mirror, or any other tlog-tiles prefix or folder that has the log. T
 log that goes on from an older one than it ever signed is a fork, and witnesses will refuse it.
 
 --promote is for a log whose primary is gone for good. The data directory needs its small files back, from a backup: \
-`server`, `logs/NAME/log` and `logs/NAME/keys/`. What else is missing is made anew, and the copy's checkpoint counts as the \
-last that was signed.
+`server`, `logs/NAME/log`, `logs/NAME/keys/` and, where the keys were rotated, `logs/NAME/rotations`. What else is missing is \
+made anew, and the copy's checkpoint counts as the last that was signed. One that failed leaves nothing that signs: repeat it.
+
+A mirror has what --policy demands only if `graven mirror add-log` was given all keys of the log, and its witnesses. The newest \
+checkpoint may have been copied before its quorum: then the copy is whole, and the policy without its quorum accepts it.
 
 Examples:
   graven recover --data-dir data --log audit --from https://mirror.example.com/5f…c2

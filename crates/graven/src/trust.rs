@@ -19,6 +19,19 @@ use crate::{
 /// Names the policy file where neither `--policy` nor `--key` does.
 const POLICY_VARIABLE: &str = "GRAVEN_POLICY";
 
+/// Verifier keys as they are given, and those in files that have one a line.
+pub(crate) fn vkeys(given: &[String], files: &[PathBuf]) -> Outcome<Vec<VerifierKey>> {
+    let mut lines = given.to_vec();
+    for path in files {
+        let text = fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+        lines.extend(text.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    let parse = |line: &String| {
+        VerifierKey::parse(line).map_err(|error| Failure::trouble(format_args!("{line}: {error}")))
+    };
+    lines.iter().map(parse).collect()
+}
+
 /// Whose signatures count.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TrustArgs {

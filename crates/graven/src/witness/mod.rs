@@ -5,13 +5,13 @@ mod serve;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use graven_note::VerifierKey;
 use graven_store::{RealFs, key_file::KeyFileError};
 use graven_witness::{HomeError, KEY_TYPES, KeyType, add_log, init, known_logs};
 
 use crate::{
     exit::{Exit, Failure, Outcome},
     output,
+    trust::vkeys,
 };
 
 const INIT_EXAMPLES: &str = "\
@@ -117,15 +117,7 @@ fn run_init(args: &InitArgs) -> Outcome {
 }
 
 fn run_add_log(args: &AddLogArgs) -> Outcome {
-    let mut lines = args.keys.clone();
-    for path in &args.key_files {
-        let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
-        lines.extend(text.lines().filter(|line| !line.is_empty()).map(str::to_owned));
-    }
-    let parse = |line: &String| {
-        VerifierKey::parse(line).map_err(|error| Failure::trouble(format_args!("{line}: {error}")))
-    };
-    let keys = lines.iter().map(parse).collect::<Outcome<Vec<_>>>()?;
+    let keys = vkeys(&args.keys, &args.key_files)?;
     let log = add_log(&RealFs, &args.data_dir, &args.origin, &keys)?;
     let (count, s) = (log.keys.len(), if log.keys.len() == 1 { "" } else { "s" });
     output::note(format_args!("{} is known by {count} key{s}", log.origin));
