@@ -288,7 +288,7 @@ async fn answers_are_bounded_as_sent_and_as_unpacked() {
     for answer in answers {
         let web = Web::new(&site).with(move |_| Some(answer()));
         let error = fetch(&format!("http://{}", web.serve().await), options()).await.unwrap_err();
-        assert!(matches!(error, WebError::TooLong), "{error}");
+        assert!(matches!(error, WebError::TooLong(_)), "{error}");
         assert_eq!(web.asked_for("checkpoint"), 1);
     }
     let odd = Web::new(&site).with(|_| Some(with(whole("x"), "content-encoding", "br")));

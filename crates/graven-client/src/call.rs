@@ -4,7 +4,10 @@ use std::{fmt, future::Future};
 
 use graven_proto::{
     Refusal,
-    v1::{ErrorReason, admin_service_client::AdminServiceClient, log_service_client::LogServiceClient},
+    v1::{
+        ErrorReason, admin_service_client::AdminServiceClient, log_service_client::LogServiceClient,
+        witness_service_client::WitnessServiceClient,
+    },
 };
 use tonic::{Code, Request, Response, Status};
 
@@ -119,6 +122,20 @@ where
     F: Future<Output = Result<Response<A>, Status>>,
 {
     repeat(retries, || rpc(pool.admin_service(), pool.request(request.clone()))).await
+}
+
+/// Calls `WitnessService` until it answers, as `retries` says.
+pub(crate) async fn call_witness<Q, A, F>(
+    pool: &Pool,
+    retries: &RetryPolicy,
+    request: &Q,
+    rpc: impl Fn(WitnessServiceClient<Connection>, Request<Q>) -> F,
+) -> Result<A, CallError>
+where
+    Q: Clone,
+    F: Future<Output = Result<Response<A>, Status>>,
+{
+    repeat(retries, || rpc(pool.witness_service(), pool.request(request.clone()))).await
 }
 
 async fn repeat<A, F>(retries: &RetryPolicy, mut attempt: impl FnMut() -> F) -> Result<A, CallError>

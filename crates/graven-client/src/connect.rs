@@ -12,7 +12,10 @@ use std::{
 
 use graven_proto::{
     limits::MAX_MESSAGE_BYTES,
-    v1::{admin_service_client::AdminServiceClient, log_service_client::LogServiceClient},
+    v1::{
+        admin_service_client::AdminServiceClient, log_service_client::LogServiceClient,
+        witness_service_client::WitnessServiceClient,
+    },
 };
 use http::{HeaderValue, header::AUTHORIZATION};
 use thiserror::Error;
@@ -143,12 +146,7 @@ impl Client {
     /// # Errors
     /// The address is none that this client may use, or nobody answers there.
     pub async fn connect(address: &str, options: ConnectOptions) -> Result<Self, ConnectError> {
-        if options.connections == 0 || options.connections > MAX_CONNECTIONS {
-            return Err(ConnectError::Connections(options.connections));
-        }
-        let server = Address::parse(address)?;
-        server.check(options.token.is_some(), options.plaintext_anywhere)?;
-        let (endpoint, dialer) = (endpoint(&server, &options)?, dialer(&server, &options)?);
+        let (server, endpoint, dialer) = prepare(address, &options)?;
         let (target, last_words) = (server.uri().clone(), dialer.last_words.clone());
         // The endpoint's own address is without TLS, which is the dialer's business and not tonic's.
         let dial = tower::service_fn(move |_| dialer.clone().call(target.clone()));
@@ -165,6 +163,14 @@ impl Client {
                 options,
             })),
         })
+    }
+
+    /// Refuses what [`connect`](Self::connect) would refuse before it tries.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn check(address: &str, options: &ConnectOptions) -> Result<(), ConnectError> {
+        prepare(address, options).map(drop)
     }
 
     /// The log with this name, believed as far as `trust` goes. An empty name means the server's only log.
@@ -208,6 +214,10 @@ impl Pool {
 
     pub(crate) fn admin_service(&self) -> AdminServiceClient<Connection> {
         AdminServiceClient::new(self.connection()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub(crate) fn witness_service(&self) -> WitnessServiceClient<Connection> {
+        WitnessServiceClient::new(self.connection()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// A request with a deadline that the server sees too.
@@ -264,6 +274,16 @@ impl Service<http::Request<Body>> for Connection {
             })
         })
     }
+}
+
+fn prepare(address: &str, options: &ConnectOptions) -> Result<(Address, Endpoint, Dialer), ConnectError> {
+    if options.connections == 0 || options.connections > MAX_CONNECTIONS {
+        return Err(ConnectError::Connections(options.connections));
+    }
+    let server = Address::parse(address)?;
+    server.check(options.token.is_some(), options.plaintext_anywhere)?;
+    let (endpoint, dialer) = (endpoint(&server, options)?, dialer(&server, options)?);
+    Ok((server, endpoint, dialer))
 }
 
 fn endpoint(server: &Address, options: &ConnectOptions) -> Result<Endpoint, ConnectError> {

@@ -279,8 +279,8 @@ pub(crate) async fn fetch_consistency(
     from: TreeSize,
     to: TreeSize,
 ) -> Result<ConsistencyProof, FetchError> {
-    if from.is_empty() || from == to {
-        return Ok(ConsistencyProof::from_hashes(Vec::new()).unwrap_or_else(|_| unreachable!()));
+    if let Some(empty) = empty_proof(from, to) {
+        return Ok(empty);
     }
     let request = v1::GetConsistencyProofRequest {
         log: log.name().to_owned(),
@@ -292,6 +292,11 @@ pub(crate) async fn fetch_consistency(
     })
     .await?;
     Ok(required("proof", answer.proof)?.to_merkle()?)
+}
+
+/// The proof between these sizes where it needs no hash.
+pub(crate) fn empty_proof(from: TreeSize, to: TreeSize) -> Option<ConsistencyProof> {
+    (from.is_empty() || from == to).then(|| ConsistencyProof::from_hashes(Vec::new()).ok()).flatten()
 }
 
 /// Why nothing well-formed was fetched.

@@ -32,7 +32,7 @@
 //! [`audit`] checks whole logs. It knows no network, so that a folder of tiles is audited without one; [`WebSite`]
 //! brings it the tiles of a log that is on the web.
 //!
-//! [`monitor`] watches a log over years, across restarts.
+//! [`monitor`] watches a log over years, across restarts. A witness that comes to a log follows its [`Offers`].
 //!
 //! # Connections
 //! `https://` is TLS 1.3 and nothing older. The server's certificate has to be signed by whom the system trusts, or
@@ -61,6 +61,7 @@ mod head_store;
 mod key;
 mod log;
 pub mod monitor;
+mod offers;
 mod prove;
 mod range;
 mod retry;
@@ -89,6 +90,7 @@ pub use head::VerifiedHead;
 pub use head_store::{FileHeadStore, HeadStore, MemoryHeadStore};
 pub use key::{IdempotencyKey, IdempotencyKeyError};
 pub use log::{Appender, LogClient};
+pub use offers::Offers;
 pub use prove::{ReadError, VerifiedConsistency, VerifiedMulti, VerifiedProof};
 pub use retry::RetryPolicy;
 pub use stream::{Acks, StreamAck, StreamClosed, StreamError, StreamSender, UnknownEntry};

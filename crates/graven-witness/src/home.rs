@@ -10,13 +10,18 @@
 //! DATA/evidence/…          what logs signed that cannot both be true, for `graven evidence verify`
 //! ```
 //!
-//! `witness` and the files of logs are text, one `key value` a line, each line ended by a newline:
+//! `witness` and the files of logs are text, one `key value` a line, each line ended by a newline, in this order:
 //!
 //! ```text
 //! graven-witness/v1        graven-witness-log/v1
 //! name example.com/w       origin <the log's origin>
 //! key <vkey>  (once or     key <vkey>  (once or more: the log's keys)
-//!              twice)
+//!              twice)      poll <URL>  (or not: where it is polled)
+//!                          log <NAME>  (by gRPC, with this name; otherwise by its tiles)
+//!                          ca <FILE>   (each of the last four at most once)
+//!                          token-file <FILE>
+//!                          client-cert <FILE>
+//!                          client-key <FILE>
 //! ```
 
 use std::io;
@@ -100,6 +105,25 @@ pub struct KnownLog {
     pub origin: Origin,
     /// The keys of which one has to have signed its checkpoints.
     pub keys: Vec<VerifierKey>,
+    /// Where it is polled; `None`: it comes by itself.
+    pub poll: Option<Poll>,
+}
+
+/// Where a log is polled, and with what. Secrets are named by their files and never kept here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Poll {
+    /// The prefix of its tiles (C2SP tlog-tiles), or its server's address.
+    pub url: String,
+    /// Its name at the server, by gRPC; empty for the server's only log. `None`: it is polled by its tiles.
+    pub log: Option<String>,
+    /// Certificates of CAs to believe instead of the system's (PEM).
+    pub ca: Option<PathBuf>,
+    /// The token to show.
+    pub token_file: Option<PathBuf>,
+    /// The certificate to show (PEM).
+    pub client_cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    pub client_key: Option<PathBuf>,
 }
 
 /// A witness's data directory, opened and locked.
@@ -140,9 +164,32 @@ pub fn init(fs: &dyn Fs, dir: &Path, name: &str, types: &[KeyType]) -> Result<In
 /// # Errors
 /// See [`HomeError`].
 pub fn add_log(fs: &dyn Fs, dir: &Path, origin: &str, keys: &[VerifierKey]) -> Result<KnownLog, HomeError> {
+    change_log(fs, dir, origin, |log| {
+        for key in keys {
+            if !log.keys.contains(key) {
+                log.keys.push(key.clone());
+            }
+        }
+    })
+}
+
+/// Says where a known log is polled from now on, or that it is not. A running witness notices.
+///
+/// # Errors
+/// See [`HomeError`].
+pub fn poll_log(fs: &dyn Fs, dir: &Path, origin: &str, poll: Option<Poll>) -> Result<KnownLog, HomeError> {
+    change_log(fs, dir, origin, |log| log.poll = poll)
+}
+
+fn change_log(
+    fs: &dyn Fs,
+    dir: &Path,
+    origin: &str,
+    change: impl FnOnce(&mut KnownLog),
+) -> Result<KnownLog, HomeError> {
     require(fs, dir)?;
     let origin = Origin::new(origin)?;
-    // Of two at once for one log neither takes the other's keys away.
+    // Of two at once for one log neither takes away what the other said.
     let _lock = fs.lock(&dir.join("logs.lock")).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => HomeError::Locked(dir.join("logs")),
         _ => HomeError::Io(error),
@@ -151,17 +198,17 @@ pub fn add_log(fs: &dyn Fs, dir: &Path, origin: &str, keys: &[VerifierKey]) -> R
     if !fs.exists(&file)? && fs.list(&dir.join("logs"))?.len() >= MAX_LOGS {
         return Err(HomeError::Refused("this witness knows as many logs as it may: start another one"));
     }
-    let mut log = known_log(fs, dir, &origin)?.unwrap_or(KnownLog { origin, keys: Vec::new() });
-    for key in keys {
-        if !log.keys.contains(key) {
-            log.keys.push(key.clone());
-        }
-    }
+    let mut log = known_log(fs, dir, &origin)?.unwrap_or(KnownLog { origin, keys: Vec::new(), poll: None });
+    change(&mut log);
     if log.keys.is_empty() || log.keys.len() > MAX_KEYS_PER_LOG {
         return Err(HomeError::Refused("a log has 1 to 16 keys"));
     }
-    let lines: String = log.keys.iter().map(|key| format!("key {key}\n")).collect();
-    let text = format!("{LOG_MANIFEST}origin {}\n{lines}", log.origin);
+    let text = log_text(&log);
+    if parse_log(&text).as_ref() != Some(&log) || text.len() as u64 > MAX_MANIFEST_BYTES {
+        return Err(HomeError::Refused(
+            "addresses and names of files are UTF-8 text of one line, and not too long",
+        ));
+    }
     fs.replace_durable(&file, text.as_bytes(), Mode::Shared)?;
     Ok(log)
 }
@@ -219,12 +266,51 @@ fn require(fs: &dyn Fs, dir: &Path) -> Result<Vec<VerifierKey>, HomeError> {
 }
 
 fn read_log(fs: &dyn Fs, path: &Path) -> Result<KnownLog, HomeError> {
-    let text = read_text(fs, path)?;
-    let parsed = text.strip_prefix(LOG_MANIFEST).and_then(|rest| rest.strip_prefix("origin "));
-    let parsed = parsed.and_then(|rest| rest.split_once('\n')).and_then(|(origin, keys)| {
-        Some(KnownLog { origin: Origin::new(origin).ok()?, keys: parse_keys(keys)? })
-    });
-    parsed.ok_or_else(|| HomeError::Damaged(path.to_owned()))
+    parse_log(&read_text(fs, path)?).ok_or_else(|| HomeError::Damaged(path.to_owned()))
+}
+
+fn log_text(log: &KnownLog) -> String {
+    let mut text = format!("{LOG_MANIFEST}origin {}\n", log.origin);
+    text.extend(log.keys.iter().map(|key| format!("key {key}\n")));
+    if let Some(poll) = &log.poll {
+        text += &format!("poll {}\n", poll.url);
+        text.extend(poll.log.as_ref().map(|name| format!("log {name}\n")));
+        let files = [
+            ("ca", &poll.ca),
+            ("token-file", &poll.token_file),
+            ("client-cert", &poll.client_cert),
+            ("client-key", &poll.client_key),
+        ];
+        let named =
+            files.iter().filter_map(|(word, file)| Some(format!("{word} {}\n", file.as_ref()?.display())));
+        text.extend(named);
+    }
+    text
+}
+
+/// Takes exactly what [`log_text`] writes.
+fn parse_log(text: &str) -> Option<KnownLog> {
+    let (origin, rest) = text.strip_prefix(LOG_MANIFEST)?.strip_prefix("origin ")?.split_once('\n')?;
+    let (keys, poll) = rest.split_at(rest.find("\npoll ").map_or(rest.len(), |at| at + 1));
+    let log =
+        KnownLog { origin: Origin::new(origin).ok()?, keys: parse_keys(keys)?, poll: parse_poll(poll)? };
+    (log_text(&log) == text).then_some(log)
+}
+
+fn parse_poll(lines: &str) -> Option<Option<Poll>> {
+    let (mut poll, mut is_polled) = (Poll::default(), false);
+    for (word, value) in lines.lines().map(|line| line.split_once(' ').unwrap_or((line, ""))) {
+        match word {
+            "poll" => (poll.url, is_polled) = (value.to_owned(), true),
+            "log" => poll.log = Some(value.to_owned()),
+            "ca" => poll.ca = Some(value.into()),
+            "token-file" => poll.token_file = Some(value.into()),
+            "client-cert" => poll.client_cert = Some(value.into()),
+            "client-key" => poll.client_key = Some(value.into()),
+            _ => return None,
+        }
+    }
+    Some(is_polled.then_some(poll))
 }
 
 fn parse_keys(lines: &str) -> Option<Vec<VerifierKey>> {
@@ -246,4 +332,55 @@ fn key_dir(dir: &Path) -> PathBuf {
 
 fn state(dir: &Path) -> PathBuf {
     dir.join("state")
+}
+
+#[cfg(test)]
+mod tests {
+    use graven_note::Signer as _;
+    use graven_store::sim::SimFs;
+
+    use super::*;
+
+    #[test]
+    fn where_a_log_is_polled_is_read_as_it_was_written_and_only_so() {
+        let (fs, dir) = (SimFs::new(), Path::new("/w"));
+        init(&fs, dir, "example.com/w", &keys::KEY_TYPES[..1]).unwrap();
+        let origin = "example.com/audit";
+        let named = |name: &str| {
+            LocalSigner::generate(name.parse().unwrap(), keys::KEY_TYPES[0].signature_type, &[1; 32])
+        };
+        let key = named(origin).unwrap().vkey().clone();
+        let poll = |url: &str| Poll { url: url.to_owned(), ..Poll::default() };
+        assert!(poll_log(&fs, dir, origin, Some(poll("http://a"))).is_err(), "a log that nobody knows");
+        // As it was before logs were polled.
+        let old = format!("{LOG_MANIFEST}origin {origin}\nkey {key}\n");
+        assert_eq!(add_log(&fs, dir, origin, &[key]).unwrap().poll, None);
+        let file = log_file(dir, &Origin::new(origin).unwrap());
+        assert_eq!(read_text(&fs, &file).unwrap(), old);
+
+        let all = Poll {
+            log: Some(String::new()),
+            ca: Some("/ca of mine.pem".into()),
+            token_file: Some("/token".into()),
+            client_cert: Some("/cert".into()),
+            client_key: Some("/key".into()),
+            ..poll("https://log.example.com:4740")
+        };
+        for poll in [Some(poll("http://a/b")), Some(all), None] {
+            poll_log(&fs, dir, origin, poll.clone()).unwrap();
+            assert_eq!(known_logs(&fs, dir).unwrap()[0].poll, poll);
+        }
+        assert_eq!(read_text(&fs, &file).unwrap(), old);
+        for bad in ["http://a\nkey x", "http://a\n", "http://a\rb\n"] {
+            assert!(poll_log(&fs, dir, origin, Some(poll(bad))).is_err(), "{bad:?}");
+        }
+        for lines in [
+            "poll http://a\npoll http://b\n",
+            "poll http://a\nca /x",
+            "log audit\n",
+            "poll http://a\nlog x\nlog y\n",
+        ] {
+            assert_eq!(parse_log(&format!("{old}{lines}")), None, "{lines:?}");
+        }
+    }
 }

@@ -7,6 +7,8 @@
 //!                        cosignatures ◀─ signed ◀─ remembered, durable ◀┘
 //! ```
 //!
+//! Logs come by themselves, or are polled: [`follow_logs`].
+//!
 //! The protocol is C2SP tlog-witness, cosignatures are those of C2SP tlog-cosignature: Ed25519 and ML-DSA-44.
 //!
 //! # What a witness must never do
@@ -29,11 +31,15 @@ mod home;
 mod http;
 mod keys;
 mod memory;
+mod poll;
 mod witness;
 
 pub use graven_note::witness::Refused;
-pub use home::{HomeError, Initialized, KnownLog, MAX_KEYS_PER_LOG, add_log, init, known_logs};
+pub use home::{
+    HomeError, Initialized, KnownLog, MAX_KEYS_PER_LOG, Poll, add_log, init, known_logs, poll_log,
+};
 pub use http::router;
 pub use keys::{KEY_TYPES, KeyType};
 pub use memory::{MemoryError, Remembered};
+pub use poll::{Reach, Source, follow_logs};
 pub use witness::Witness;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use graven_merkle::{ConsistencyProof, TreeSize, VerifyError};
+use bytes::Bytes;
+use graven_merkle::{ConsistencyProof, TreeSize, VerifyError, verify_consistency};
 use graven_note::evidence::Asked;
 use graven_note::witness::{AddCheckpoint, Refused, SignSubtree};
 use graven_note::{
-    LocalSigner, Origin, SignatureLine, SignedNote, VerifiedCheckpoint, VerifiedEvidence, VerifierKey,
-    sign_line,
+    Checkpoint, LocalSigner, Origin, SignatureLine, SignedNote, VerifiedCheckpoint, VerifiedEvidence,
+    VerifierKey, sign_line,
 };
 use graven_store::evidence;
 use graven_store::fs::{Fs, Lock};
@@ -85,9 +86,17 @@ impl Witness {
     /// # Errors
     /// See [`Refused`].
     pub async fn add_checkpoint(self: &Arc<Self>, body: &[u8]) -> Result<Vec<SignatureLine>, Refused> {
-        let request = AddCheckpoint::parse(body)?;
-        let old_size = request.old_size;
-        let update = self.blocking(move |witness| witness.check(&request)).await?;
+        self.add(AddCheckpoint::parse(body)?, "add-checkpoint: what the log wants cosigned").await
+    }
+
+    /// Cosigns a checkpoint, if it may, wherever it comes from: `asked` is what evidence says of that.
+    pub(crate) async fn add(
+        self: &Arc<Self>,
+        request: AddCheckpoint,
+        asked: &str,
+    ) -> Result<Vec<SignatureLine>, Refused> {
+        let (old_size, asked) = (request.old_size, asked.to_owned());
+        let update = self.blocking(move |witness| witness.check(&request, &asked)).await?;
         let time_seconds = self.memory.swap(update.clone(), old_size).await.map_err(|error| match error {
             MemoryError::Conflict(size) => Refused::Conflict(size),
             MemoryError::Overloaded => Refused::Overloaded,
@@ -122,13 +131,58 @@ impl Witness {
         Ok(self.shown.lock().get(&log).map(|(_, _, note)| note.clone()))
     }
 
+    /// The logs that it knows.
+    pub(crate) async fn known_logs(self: &Arc<Self>) -> Result<Vec<KnownLog>, Refused> {
+        let read = |witness: &Self| home::known_logs(&*witness.fs, &witness.dir);
+        self.blocking(move |witness| read(witness).map_err(|error| Refused::Failed(error.to_string()))).await
+    }
+
+    /// A checkpoint of the log with this origin, with the signatures of the log that were verified.
+    pub(crate) async fn signed(
+        self: &Arc<Self>,
+        origin: &Origin,
+        note: Bytes,
+    ) -> Result<(Checkpoint, SignedNote), Refused> {
+        let origin = origin.clone();
+        self.blocking(move |witness| {
+            let verified = witness.signed_by_log(&origin, &note)?;
+            let own = verified.only_verified(&[]).map_err(|error| Refused::Failed(error.to_string()))?;
+            Ok((verified.checkpoint().clone(), own))
+        })
+        .await
+    }
+
+    /// Whether the tree of a checkpoint that the log signed is the beginning of what is remembered of it.
+    pub(crate) async fn begins(
+        self: &Arc<Self>,
+        note: SignedNote,
+        known: Remembered,
+        proof: ConsistencyProof,
+        asked: &str,
+    ) -> Result<(), Refused> {
+        let asked = asked.to_owned();
+        self.blocking(move |witness| {
+            let earlier = witness.signed_by_log(known.checkpoint.origin(), note.as_str().as_bytes())?;
+            let (from, to) = (earlier.checkpoint(), &known.checkpoint);
+            verify_consistency(from.size(), from.root(), to.size(), to.root(), &proof).map_err(|error| {
+                if let Some(known) = witness.reopen(&known) {
+                    witness.accuse(&earlier, &known, &proof, &error, &asked);
+                }
+                Refused::Inconsistent(error)
+            })
+        })
+        .await
+    }
+
     /// Everything that must hold before an update is remembered, but for the size being the last one still.
-    fn check(&self, request: &AddCheckpoint) -> Result<Remembered, Refused> {
-        let verified = self.signed_by_log(request)?;
+    fn check(&self, request: &AddCheckpoint, asked: &str) -> Result<Remembered, Refused> {
+        let verified = self.signed_by_log(request.checkpoint.origin(), request.note.as_str().as_bytes())?;
         let known = self.memory.of(&request.checkpoint.origin().sha256());
         if let Err(refused) = request.follows(known.as_ref().map(|known| &known.checkpoint)) {
-            if let (Some(known), Refused::Inconsistent(why)) = (&known, &refused) {
-                self.accuse(known, &verified, &request.proof, why);
+            if let Refused::Inconsistent(why) = &refused
+                && let Some(known) = known.and_then(|known| self.reopen(&known))
+            {
+                self.accuse(&known, &verified, &request.proof, why, asked);
             }
             return Err(refused);
         }
@@ -136,23 +190,26 @@ impl Witness {
         Ok(Remembered { checkpoint: request.checkpoint.clone(), note, time_seconds: (self.clock)() })
     }
 
+    /// What is remembered, as what the log signed.
+    fn reopen(&self, known: &Remembered) -> Option<VerifiedCheckpoint> {
+        self.signed_by_log(known.checkpoint.origin(), known.note.as_str().as_bytes()).ok()
+    }
+
     /// Where the log itself signed what cannot both be true, leaves that behind for anybody to check. A proof that merely
     /// fails shows nothing of the kind.
     fn accuse(
         &self,
-        known: &Remembered,
-        offered: &VerifiedCheckpoint,
+        earlier: &VerifiedCheckpoint,
+        later: &VerifiedCheckpoint,
         proof: &ConsistencyProof,
         error: &VerifyError,
+        asked: &str,
     ) {
-        let origin = known.checkpoint.origin();
-        let Some(log) = self.known.read().get(origin).cloned() else { return };
-        let known = VerifiedCheckpoint::open(known.note.as_str().as_bytes(), origin, &log.keys);
-        let Ok(known) = known else { return };
-        let evidence = VerifiedEvidence::of_refusal(Some(&known), offered, proof, error);
+        let origin = later.checkpoint().origin();
+        let evidence = VerifiedEvidence::of_refusal(Some(earlier), later, proof, error);
         let Some(evidence) = evidence else { return };
         counter!("graven_witness_split_views_total").increment(1);
-        let asked = Asked::new((self.clock)(), "add-checkpoint: what the log wants cosigned");
+        let asked = Asked::new((self.clock)(), asked);
         let kept = evidence::keep(&*self.fs, &self.dir.join("evidence"), &evidence.asking([asked]));
         match kept.map(|path| path.display().to_string()) {
             Ok(path) => tracing::error!(%origin, path, "SPLIT VIEW: the log signed what cannot both be true"),
@@ -160,12 +217,9 @@ impl Witness {
         }
     }
 
-    fn signed_by_log(&self, request: &AddCheckpoint) -> Result<VerifiedCheckpoint, Refused> {
-        let origin = request.checkpoint.origin();
-        let open = |log: &KnownLog| {
-            VerifiedCheckpoint::open(request.note.as_str().as_bytes(), origin, &log.keys)
-                .map_err(Refused::NotSigned)
-        };
+    fn signed_by_log(&self, origin: &Origin, note: &[u8]) -> Result<VerifiedCheckpoint, Refused> {
+        let open =
+            |log: &KnownLog| VerifiedCheckpoint::open(note, origin, &log.keys).map_err(Refused::NotSigned);
         let known = self.known.read().get(origin).cloned();
         if let Some(log) = &known
             && let Ok(verified) = open(log)

@@ -34,22 +34,22 @@ pub(crate) struct CredentialArgs {
     /// Believe that a server is the right one if these CAs signed its certificate (PEM), instead of those that
     /// the system trusts [env: GRAVEN_CA]
     #[arg(long, value_name = "FILE", help_heading = "Server")]
-    ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
 
     /// File with a token to show with every call, readable by nobody else (mode 0600)
     /// [env: GRAVEN_TOKEN_FILE, or the token itself in GRAVEN_TOKEN]
     #[arg(long, value_name = "FILE", help_heading = "Server")]
-    token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
 
     /// Client certificate to show if the server asks for one (PEM, followed by its chain)
     /// [env: GRAVEN_CLIENT_CERT]
     #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Server")]
-    client_cert: Option<PathBuf>,
+    pub(crate) client_cert: Option<PathBuf>,
 
     /// Private key of the client certificate (PEM), readable by nobody else (mode 0600)
     /// [env: GRAVEN_CLIENT_KEY]
     #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = "Server")]
-    client_key: Option<PathBuf>,
+    pub(crate) client_key: Option<PathBuf>,
 }
 
 /// The same, read.

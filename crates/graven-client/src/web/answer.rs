@@ -13,7 +13,6 @@ use http::{
 use http_body_util::{BodyExt as _, Limited};
 
 use super::WebError;
-use crate::audit::MAX_RESOURCE_BYTES;
 
 /// What the HTTP client hands out.
 pub(super) type Answer = hyper::body::Incoming;
@@ -22,25 +21,26 @@ pub(super) type Answer = hyper::body::Incoming;
 pub(super) struct Body {
     bytes: Vec<u8>,
     gzip: bool,
+    longest: usize,
 }
 
-/// Reads an answer to its end.
-pub(super) async fn read(answer: Response<Answer>) -> Result<Body, WebError> {
+/// Reads an answer to its end, if that comes after no more than `longest` bytes.
+pub(super) async fn read(answer: Response<Answer>, longest: usize) -> Result<Body, WebError> {
     let gzip = match answer.headers().get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
         None | Some(b"" | b"identity") => false,
         Some(b"gzip" | b"x-gzip") => true,
         Some(other) => return Err(WebError::Encoding(String::from_utf8_lossy(other).into_owned())),
     };
-    let mut body = Limited::new(answer.into_body(), MAX_RESOURCE_BYTES);
+    let mut body = Limited::new(answer.into_body(), longest);
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| match error.downcast::<http_body_util::LengthLimitError>() {
-            Ok(_) => WebError::TooLong,
+            Ok(_) => WebError::TooLong(longest),
             Err(error) => WebError::Interrupted(crate::dial::deepest(&*error)),
         })?;
         bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
     }
-    Ok(Body { bytes, gzip })
+    Ok(Body { bytes, gzip, longest })
 }
 
 impl Body {
@@ -49,12 +49,12 @@ impl Body {
         if !self.gzip {
             return Ok(self.bytes);
         }
-        let limit = u64::try_from(MAX_RESOURCE_BYTES).unwrap_or(u64::MAX);
+        let limit = u64::try_from(self.longest).unwrap_or(u64::MAX);
         let mut bytes = Vec::new();
         // One byte more than fits shows that there are more. What follows is never unpacked.
         let read = MultiGzDecoder::new(&self.bytes[..]).take(limit + 1).read_to_end(&mut bytes);
         read.map_err(|error| WebError::Gzip(error.to_string()))?;
-        if bytes.len() > MAX_RESOURCE_BYTES { Err(WebError::TooLong) } else { Ok(bytes) }
+        if bytes.len() > self.longest { Err(WebError::TooLong(self.longest)) } else { Ok(bytes) }
     }
 }
 
@@ -75,11 +75,12 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
 
     use super::*;
+    use crate::audit::MAX_RESOURCE_BYTES;
 
     fn gzip(bytes: &[u8]) -> Body {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(bytes).unwrap();
-        Body { bytes: encoder.finish().unwrap(), gzip: true }
+        Body { bytes: encoder.finish().unwrap(), gzip: true, longest: MAX_RESOURCE_BYTES }
     }
 
     #[test]
@@ -88,12 +89,13 @@ mod tests {
         assert_eq!(gzip(&vec![0; MAX_RESOURCE_BYTES]).unpacked().unwrap().len(), MAX_RESOURCE_BYTES);
         let bomb = gzip(&vec![0; MAX_RESOURCE_BYTES + 1]);
         assert!(bomb.bytes.len() < MAX_RESOURCE_BYTES / 100);
-        assert!(matches!(bomb.unpacked(), Err(WebError::TooLong)));
+        assert!(matches!(bomb.unpacked(), Err(WebError::TooLong(_))));
         // Many members that fit, one after the other.
         let mut members = gzip(&vec![0; MAX_RESOURCE_BYTES / 2]).bytes.repeat(3);
-        assert!(matches!(Body { bytes: members.clone(), gzip: true }.unpacked(), Err(WebError::TooLong)));
+        let body = |bytes: &[u8]| Body { bytes: bytes.to_vec(), gzip: true, longest: MAX_RESOURCE_BYTES };
+        assert!(matches!(body(&members).unpacked(), Err(WebError::TooLong(_))));
         members.truncate(100);
-        assert!(matches!(Body { bytes: members, gzip: true }.unpacked(), Err(WebError::Gzip(_))));
+        assert!(matches!(body(&members).unpacked(), Err(WebError::Gzip(_))));
     }
 
     #[test]

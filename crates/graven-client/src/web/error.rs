@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use thiserror::Error;
 
-use crate::{ConnectError, DialError, RetryPolicy, audit::MAX_RESOURCE_BYTES};
+use crate::{ConnectError, DialError, RetryPolicy};
 
 /// Why a resource of a site could not be fetched, so that nothing is known about it.
 #[derive(Debug, Error)]
@@ -30,11 +30,9 @@ pub enum WebError {
     /// The answer did not come, or not to its end.
     #[error("no whole answer came within {0:?}")]
     TimedOut(Duration),
-    /// The resource is longer than any tile, bundle or checkpoint: not a log's, or an attempt to fill memory.
-    #[error(
-        "it is longer than any tile, bundle or checkpoint, which have at most {MAX_RESOURCE_BYTES} bytes"
-    )]
-    TooLong,
+    /// The resource is longer than any that is asked for: not a log's, or an attempt to fill memory.
+    #[error("it is longer than anything of a log that is asked for, which has at most {0} bytes")]
+    TooLong(usize),
     /// The answer is packed in a way that was not offered.
     #[error("it is packed as {0:?}, which was not asked for")]
     Encoding(String),
@@ -109,7 +107,7 @@ mod tests {
         assert_eq!(delay(&status(429, Some(3))), Some(Duration::from_secs(3)));
         assert_eq!(delay(&status(429, Some(3_600))), None);
         assert_eq!(delay(&status(403, Some(1))), None);
-        assert_eq!(delay(&WebError::TooLong), None);
+        assert_eq!(delay(&WebError::TooLong(1)), None);
         assert_eq!(delay(&WebError::TimedOut(Duration::ZERO)), Some(retries.first_delay));
         assert_eq!(status(503, None).delay(&retries, retries.attempts), None);
     }

@@ -4,7 +4,7 @@
 //! about believing it: only about bounds, patience, and not handing a token to others.
 //!
 //! ```text
-//! 200              the resource, plain or gzip, of at most MAX_RESOURCE_BYTES as sent and as unpacked
+//! 200              the resource, plain or gzip, of at most `longest_bytes` as sent and as unpacked
 //! 404, 410         there is none
 //! 301, 302, 303,   followed, a few times; never from https to http, and beyond the site's own
 //! 307, 308         scheme, host and port without token and client certificate
@@ -37,7 +37,7 @@ pub use self::error::WebError;
 use crate::{
     BearerToken, ClientIdentity, ConnectError, DialError, RetryPolicy, Roots,
     address::Address,
-    audit::TileSource,
+    audit::{MAX_RESOURCE_BYTES, TileSource},
     connect,
     dial::{self, Dialer, LastWords},
     tls,
@@ -67,8 +67,9 @@ pub struct WebOptions {
     pub attempt_timeout: Duration,
     /// How often and how patiently a resource is tried again.
     pub retries: RetryPolicy,
-    /// How many resources are fetched at once. Each may take up
-    /// [`MAX_RESOURCE_BYTES`](crate::audit::MAX_RESOURCE_BYTES) of memory twice, if it is that long.
+    /// The longest resource that is fetched, as sent and as unpacked; the default is the longest that a log has.
+    pub longest_bytes: usize,
+    /// How many resources are fetched at once. Each may take up `longest_bytes` of memory twice, if it is that long.
     pub in_flight: usize,
 }
 
@@ -85,6 +86,7 @@ impl Default for WebOptions {
                 longest_delay: Duration::from_secs(60),
                 ..RetryPolicy::default()
             },
+            longest_bytes: MAX_RESOURCE_BYTES,
             in_flight: 32,
         }
     }
@@ -183,7 +185,7 @@ impl Site {
         for _ in 0..=MAX_REDIRECTS {
             let answer = self.get(&at).await?;
             match answer.status() {
-                StatusCode::OK => return answer::read(answer).await.map(Some),
+                StatusCode::OK => return answer::read(answer, self.options.longest_bytes).await.map(Some),
                 StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
                 StatusCode::MOVED_PERMANENTLY
                 | StatusCode::FOUND

@@ -132,5 +132,22 @@ fn describe() {
     );
     counter!("graven_mirror_polls_total", "Looks at a mirrored log's source: mirrored, unchanged or failed");
     counter!("graven_mirror_requests_total", "Requests to a mirror, by call and HTTP status");
+    counter!("graven_witness_requests_total", "Requests to a witness, by HTTP status");
+    counter!(
+        "graven_witness_split_views_total",
+        "Times that a witness saw a log sign what cannot both be true"
+    );
+    gauge!(
+        "graven_witness_poll_success_timestamp_seconds",
+        "When a witness last saw a polled log well, and cosigned what was new"
+    );
+    gauge!(
+        "graven_witness_poll_lag_entries",
+        "Entries in the head that a polled log showed last, beyond those that were cosigned"
+    );
+    counter!(
+        "graven_witness_poll_errors_total",
+        "Looks at a polled log that came to nothing: trouble, unsigned, inconsistent, rollback, refused or unwanted"
+    );
     gauge!("graven_reload_success_timestamp_seconds", "When these files were last taken into use");
 }

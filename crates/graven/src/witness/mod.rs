@@ -1,12 +1,13 @@
 //! `graven witness`: whoever remembers what logs said, and cosigns nothing else.
 
+mod poll;
 mod serve;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use graven_store::{RealFs, key_file::KeyFileError};
-use graven_witness::{HomeError, KEY_TYPES, KeyType, add_log, init, known_logs};
+use graven_witness::{HomeError, KEY_TYPES, KeyType, add_log, init, known_logs, poll_log};
 
 use crate::{
     exit::{Exit, Failure, Outcome},
@@ -29,9 +30,18 @@ Examples:
 const ADD_LOG_EXAMPLES: &str = "\
 A checkpoint counts when one of the log's keys signed it, and none of the others wrongly. A running witness notices at once.
 
+Logs that know of the witness come by themselves. Any other is polled, with --poll by its tiles, and its cosigned checkpoint is \
+at the witness's /HEX/checkpoint. With --poll-server, over gRPC, its server gets the cosignatures; a log that publishes heads with \
+their quorum only has to be polled so, for nobody else is shown the head that waits. Certificates and tokens are remembered by the \
+names of their files, and read again when a connection is made anew. What --poll or --poll-server says takes the place of \
+everything that was said before; a running witness follows within seconds.
+
 Examples:
   graven witness add-log --data-dir w1 --origin example.com/audit --key VKEY --key VKEY
-  graven witness add-log --data-dir w1 --origin example.com/audit --keys audit.vkeys";
+  graven witness add-log --data-dir w1 --origin example.com/audit --keys audit.vkeys --poll https://log.example.com/audit
+  graven witness add-log --data-dir w1 --origin example.com/audit --poll-server https://log.example.com:4740 --log audit \
+--token-file w1.token
+  graven witness add-log --data-dir w1 --origin example.com/audit --no-poll";
 
 /// Be a witness: remember what logs said, and cosign only what is consistent with it (C2SP tlog-witness)
 #[derive(Args, Debug)]
@@ -65,7 +75,7 @@ struct InitArgs {
     key_types: Vec<String>,
 }
 
-/// Make a log known to a witness, or known by one more key
+/// Make a log known to a witness, known by one more key, or polled
 #[derive(Args, Debug)]
 #[command(after_help = ADD_LOG_EXAMPLES)]
 struct AddLogArgs {
@@ -78,15 +88,19 @@ struct AddLogArgs {
     origin: String,
 
     /// A verifier key of the log; may be given several times
-    #[arg(long = "key", value_name = "VKEY", required_unless_present = "key_files")]
+    #[arg(long = "key", value_name = "VKEY")]
+    #[arg(required_unless_present_any = ["key_files", "poll", "poll_server", "no_poll"])]
     keys: Vec<String>,
 
     /// File with verifier keys of the log, one a line
     #[arg(long = "keys", value_name = "FILE")]
     key_files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    poll: poll::PollArgs,
 }
 
-/// Print the logs that a witness knows, with their keys
+/// Print the logs that a witness knows, with their keys and where they are polled
 #[derive(Args, Debug)]
 struct ListArgs {
     /// The witness's data directory
@@ -118,9 +132,14 @@ fn run_init(args: &InitArgs) -> Outcome {
 
 fn run_add_log(args: &AddLogArgs) -> Outcome {
     let keys = vkeys(&args.keys, &args.key_files)?;
-    let log = add_log(&RealFs, &args.data_dir, &args.origin, &keys)?;
+    let change = args.poll.change()?;
+    let mut log = add_log(&RealFs, &args.data_dir, &args.origin, &keys)?;
+    if let Some(poll) = change {
+        log = poll_log(&RealFs, &args.data_dir, &args.origin, poll)?;
+    }
     let (count, s) = (log.keys.len(), if log.keys.len() == 1 { "" } else { "s" });
-    output::note(format_args!("{} is known by {count} key{s}", log.origin));
+    let polled = log.poll.as_ref().map_or_else(String::new, |poll| format!(", and {}", poll::shown(poll)));
+    output::note(format_args!("{} is known by {count} key{s}{polled}", log.origin));
     Ok(())
 }
 
@@ -128,6 +147,8 @@ fn run_list(args: &ListArgs) -> Outcome {
     for log in known_logs(&RealFs, &args.data_dir)? {
         output::line(&log.origin)?;
         log.keys.iter().try_for_each(|key| output::line(format_args!("  {key}")))?;
+        let polled = log.poll.iter().map(poll::shown);
+        polled.into_iter().try_for_each(|polled| output::line(format_args!("  {polled}")))?;
     }
     Ok(())
 }

@@ -12,12 +12,13 @@ use std::{
 use clap::Args;
 use graven_net::{Limits, Port};
 use graven_store::RealFs;
-use graven_witness::{Witness, router};
+use graven_witness::{Poll, Witness, follow_logs, router};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task,
 };
 
+use super::poll;
 use crate::{
     exit::{Exit, Failure, Outcome},
     output,
@@ -29,9 +30,13 @@ use crate::{
 /// How long requests may go on once the witness is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// No log is looked at more often than that.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
+
 const EXAMPLES: &str = "\
 Prints `listening on http://HOST:PORT` (https with TLS) once it answers: POST /add-checkpoint and /sign-subtree for logs, \
-GET /HEX/checkpoint for monitors, where HEX is the SHA-256 of a log's origin. Plaintext is for the loopback interface; \
+GET /HEX/checkpoint for monitors, where HEX is the SHA-256 of a log's origin. Logs that are polled (`add-log --poll`) are followed \
+all the while. Plaintext is for the loopback interface; \
 elsewhere give a certificate, or put the witness behind something that has one.
 
 Refuses to start, with exit code 4, where its state is missing. Ends with 74 as soon as a write or sync fails: what it \
@@ -56,6 +61,10 @@ pub(super) struct ServeArgs {
     /// Address and port for metrics [default: none]
     #[arg(long, value_name = "ADDRESS:PORT")]
     ops_listen: Option<SocketAddr>,
+
+    /// How long to wait between two looks at the tiles of a log that is polled; over gRPC heads come by themselves
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = poll_interval)]
+    poll_interval: Duration,
 
     /// Certificate to serve TLS 1.3 with (PEM, followed by its chain); read again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -108,15 +117,27 @@ pub(super) async fn run(args: ServeArgs) -> Outcome {
     }
     task::spawn(material.follow(hangup));
     output::line(format_args!("listening on {scheme}://{address}"))?;
+    let reach = Arc::new(|poll: &Poll| poll::source(poll).map_err(|failure| failure.to_string()));
+    let polling = task::spawn(follow_logs(witness.clone(), reach, args.poll_interval));
 
     let mut ended = task::spawn_blocking(move || finished(writer));
     tokio::select! {
         () = port.serve(signals.first_then_guard(), DRAIN) => {
+            polling.abort();
             witness.close();
             ended.await.map_err(Failure::trouble)?
         }
         ended = &mut ended => ended.map_err(Failure::trouble)?,
     }
+}
+
+/// A time to wait, long enough to be no attack on anybody.
+fn poll_interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < MIN_POLL_INTERVAL {
+        return Err(format!("at least {}", humantime::format_duration(MIN_POLL_INTERVAL)));
+    }
+    Ok(interval)
 }
 
 /// Waits for the writer's end.
