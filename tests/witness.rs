@@ -7,6 +7,8 @@
 mod http1;
 #[path = "witness/must_not.rs"]
 mod must_not;
+#[path = "witness/polling.rs"]
+mod polling;
 #[path = "witness/quorum.rs"]
 mod quorum;
 #[path = "witness/rig.rs"]
@@ -19,3 +21,5 @@ mod subtrees;
 mod trees;
 #[path = "support/vectors.rs"]
 mod vectors;
+#[path = "witness/web.rs"]
+mod web;

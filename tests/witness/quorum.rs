@@ -3,13 +3,18 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
 
-use crate::rig::{Place, Running};
+use crate::rig::Place;
 
 const ORIGIN: &str = "example.com/audit";
+
+/// What the commands of a world show, if it is there.
+const TOKEN: &str = "mine.token";
 
 /// A log's folder, with its witnesses.
 struct World {
@@ -40,6 +45,9 @@ impl World {
     fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_graven"));
         command.args(args.split_whitespace()).current_dir(&self.folder);
+        if self.path(TOKEN).exists() {
+            command.env("GRAVEN_TOKEN_FILE", TOKEN);
+        }
         command
     }
 
@@ -54,12 +62,21 @@ impl World {
         String::from_utf8(ran.stdout).unwrap()
     }
 
-    /// Settings and policies: each witness has two keys, which are one voice.
-    fn believe(&self, running: &[Running]) {
+    /// A token with these grants, in a file.
+    fn token(&self, file: &str, grants: &str) -> std::path::PathBuf {
+        let grants = grants.replace(' ', " --grant ");
+        let token =
+            self.ok(&format!("token new --name {file} --grant {grants} --credentials credentials.toml"));
+        fs::write(self.path(file), token).unwrap();
+        fs::set_permissions(self.path(file), fs::Permissions::from_mode(0o600)).unwrap();
+        self.path(file)
+    }
+
+    /// Settings and policies: each witness has two keys, which are one voice, and is pushed to if it has a URL.
+    fn believe(&self, urls: [&str; 3], listen: &str, settings: &str) {
         let mut witnesses = String::new();
-        for (at, (place, running)) in self.witnesses.iter().zip(running).enumerate() {
+        for (at, (place, url)) in self.witnesses.iter().zip(urls).enumerate() {
             let [one, other] = &place.keys[..] else { panic!("two keys") };
-            let url = format!("http://{}", running.address);
             witnesses += &format!("witness w{at}a {one} {url}\nwitness w{at}b {other} {url}\n");
             witnesses += &format!("group w{at} all w{at}a w{at}b\n");
         }
@@ -68,13 +85,16 @@ impl World {
         let logs: String =
             logs.lines().filter(|line| line.starts_with("log ")).map(|line| format!("{line}\n")).collect();
         fs::write(self.path("policy"), logs + &witnesses).unwrap();
-        let settings = "data_dir = 'data'\nlisten = '127.0.0.1:0'\n[ops]\nlisten = 'off'\n\
-                        [witnessing.audit]\npolicy = 'policy'\npublish = 'witnessed'\ntimeout_ms = 1000\n";
+        let settings = format!(
+            "data_dir = 'data'\nlisten = '{listen}'\n{settings}[ops]\nlisten = 'off'\n\
+             [witnessing.audit]\npolicy = 'policy'\npublish = 'witnessed'\ntimeout_ms = 1000\n"
+        );
         fs::write(self.path("graven.toml"), settings).unwrap();
     }
 
     fn serve(&self) -> Server {
-        let mut serving = self.command("serve --config graven.toml --dev --log-level error");
+        let dev = if self.path(TOKEN).exists() { "" } else { "--dev" };
+        let mut serving = self.command(&format!("serve --config graven.toml {dev} --log-level error"));
         let mut child = serving.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -124,7 +144,8 @@ fn copy(from: &Path, to: &Path) {
 fn published_with_two_of_three_and_not_without_and_never_back() {
     let world = World::new();
     let mut running: Vec<_> = world.witnesses.iter().map(Place::serve).collect();
-    world.believe(&running);
+    let urls: Vec<_> = running.iter().map(|it| format!("http://{}", it.address)).collect();
+    world.believe([&urls[0], &urls[1], &urls[2]], "127.0.0.1:0", "");
     let server = world.serve();
     world.witnessed(&server, "one");
     drop(running.remove(0));
@@ -155,4 +176,40 @@ fn published_with_two_of_three_and_not_without_and_never_back() {
     assert_eq!(ended.status.code(), Some(4), "{told}");
     assert!(told.contains("has cosigned size 5") && told.contains("ends at size 4"), "{told}");
     assert!(told.contains("graven recover") && told.contains("new origin"), "{told}");
+}
+
+#[test]
+fn witnesses_that_come_to_the_log_are_a_quorum_too() {
+    let world = World::new();
+    world.token(TOKEN, "append:audit read:audit");
+    let (may, may_not) = (world.token("w.token", "witness:audit"), world.token("r.token", "read:audit"));
+    // Nobody is pushed to, and the port stays the same.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    world.believe(["", "", ""], &port.to_string(), "[access]\ncredentials = 'credentials.toml'\n");
+    let server = world.serve();
+    let come = |at: usize, token: &Path| {
+        let (url, token) = (server.url.as_str(), token.to_str().unwrap());
+        world.witnesses[at].poll(ORIGIN, &["--poll-server", url, "--log", "audit", "--token-file", token]);
+    };
+    [(0, &may), (1, &may), (2, &may_not)].into_iter().for_each(|(at, token)| come(at, token));
+    let mut running: Vec<_> = world.witnesses.iter().map(Place::serve).collect();
+    world.witnessed(&server, "two of three are enough");
+
+    // The third is not let in: one is not enough. Then it is.
+    running.remove(0).kill();
+    let before = world.head(&server);
+    assert!(world.append(&server, "durable", "durable").status.success());
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    assert_eq!(world.head(&server), before);
+    come(2, &may);
+    world.witnessed(&server, "the third has the grant");
+
+    // Killed and started again, and the log as well.
+    running.drain(..).for_each(crate::rig::Running::kill);
+    running.extend(world.witnesses[..2].iter().map(Place::serve));
+    world.witnessed(&server, "they are back");
+    drop(server);
+    let server = world.serve();
+    world.witnessed(&server, "and so is the log");
+    assert!(world.head(&server).contains("5 entries"));
 }

@@ -1,12 +1,16 @@
 //! A witness that runs, and a log that talks to it.
 
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
 
-use graven_merkle::{ConsistencyProof, Hash, leaf_hash};
+use graven_merkle::{
+    ConsistencyProof, Hash, HashReader as _, leaf_hash,
+    tile::{TilePath, tiles},
+};
 use graven_note::{
     Checkpoint, LocalSigner, SignatureLine, SignatureType, SignedNote, Signer, VerifiedCheckpoint,
     VerifierKey, sign_checkpoint,
@@ -15,7 +19,7 @@ use graven_note::{
 
 use crate::{
     http1::{Answer, Connection},
-    trees::{mth, size, subproof},
+    trees::{MemoryTree, mth, size, subproof},
 };
 
 /// Where a witness lives.
@@ -75,13 +79,24 @@ impl Place {
         self.know(log.origin(), &[log.signer.vkey().to_string()]);
     }
 
+    /// Says where a known log is polled.
+    pub(crate) fn poll(&self, origin: &str, args: &[&str]) {
+        let added = self.graven(&[&["add-log", "--origin", origin], args].concat());
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    }
+
     pub(crate) fn serve(&self) -> Running {
         self.serve_at("127.0.0.1:0")
     }
 
     pub(crate) fn serve_at(&self, address: &str) -> Running {
+        self.serve_with(&["--listen", address])
+    }
+
+    pub(crate) fn serve_with(&self, args: &[&str]) -> Running {
         let mut child = command("serve", &self.dir())
-            .args(["--listen", address, "--log-level", "error"])
+            .args(args)
+            .args(["--log-level", "error"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -152,7 +167,7 @@ impl Log {
     pub(crate) fn new(origin: &str) -> Self {
         let seed = [u8::try_from(origin.len()).unwrap(); 32];
         let signer = LocalSigner::generate(origin.parse().unwrap(), SignatureType::Ed25519, &seed).unwrap();
-        Self { signer, leaves: (0..100_u32).map(|n| leaf_hash(&n.to_be_bytes())).collect() }
+        Self { signer, leaves: (0..600_u32).map(|n| leaf_hash(&n.to_be_bytes())).collect() }
     }
 
     /// The same key, and another history from leaf `from` on.
@@ -181,6 +196,21 @@ impl Log {
     pub(crate) fn checkpoint(&self, to: usize) -> SignedNote {
         let head = Checkpoint::new(self.origin().parse().unwrap(), size(to as u64), mth(&self.leaves[..to]));
         sign_checkpoint(&head, &[&self.signer], 0).unwrap()
+    }
+
+    pub(crate) fn note(&self, to: usize) -> Vec<u8> {
+        self.checkpoint(to).as_str().as_bytes().to_vec()
+    }
+
+    /// What a site has for a witness: the checkpoint, and the tiles (C2SP tlog-tiles).
+    pub(crate) fn files(&self, to: usize) -> HashMap<String, Vec<u8>> {
+        let tree = MemoryTree::of(self.leaves[..to].iter().copied());
+        let row = |path: TilePath| -> Vec<u8> {
+            let ids: Vec<_> = path.node_ids().collect();
+            tree.read(&ids).unwrap().iter().flat_map(|hash| *hash.as_bytes()).collect()
+        };
+        let tiles = tiles(size(to as u64)).map(|path| (path.to_string(), row(path)));
+        tiles.chain([("checkpoint".to_owned(), self.note(to))]).collect()
     }
 
     pub(crate) fn request(&self, from: usize, to: usize) -> AddCheckpoint {

@@ -346,11 +346,12 @@ impl Follower {
         asked: &str,
     ) -> Result<(), Trouble> {
         let known_size = known.checkpoint.size();
-        let Ok(proof) = prover.proof(offered, known_size).await else {
-            return Err(Trouble::Rollback { offered, known: known_size });
-        };
-        self.witness.begins(note, known, proof, asked).await.map_err(|refused| match refused {
-            Refused::Inconsistent(_) => Trouble::Rollback { offered, known: known_size },
+        let rollback = || Trouble::Rollback { offered, known: known_size };
+        // What has no entries begins every log.
+        let proof = if offered.is_empty() { None } else { prover.proof(offered, known_size).await.ok() };
+        let begins = self.witness.begins(note, known, proof.ok_or_else(rollback)?, asked).await;
+        begins.map_err(|refused| match refused {
+            Refused::Inconsistent(_) => rollback(),
             refused => refused.into(),
         })
     }

@@ -40,7 +40,7 @@ pub(super) struct PollArgs {
     poll_server: Option<String>,
 
     /// Name of the log at --poll-server, the last part of its origin; may be left out where the server has only one
-    #[arg(long, value_name = "NAME", requires = "poll_server")]
+    #[arg(long, value_name = "NAME", requires = "poll_server", conflicts_with_all = ["poll", "no_poll"])]
     log: Option<String>,
 
     /// Poll the log no more: it comes by itself
