@@ -36,7 +36,7 @@ impl Polled {
         let web = Web::serve(Says::Files(log.files(to)));
         place.know_log(&log);
         place.poll(origin, &["--poll", &web.url]);
-        let (running, ops) = serve(&place, "20ms");
+        let (running, ops) = serve(&place, "10ms");
         let polled = Self { place, log, web, running, ops };
         polled.until_size(to);
         polled
@@ -255,41 +255,40 @@ fn garbage_and_answers_without_end_change_nothing_and_hold_nobody_up() {
 fn a_log_that_comes_while_it_is_polled_never_makes_the_witness_go_back() {
     let polled = Polled::new("example.com/both", 1);
     let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        // What it shows, all the while.
-        scope.spawn(|| {
-            let mut last = 0;
-            while !is_over.load(Ordering::Relaxed) {
-                let size = polled.size().unwrap();
-                assert!(size >= last, "{size} after {last}");
-                last = size;
-            }
-        });
-        // The site runs ahead, and falls behind.
-        scope.spawn(|| {
-            for at in (1..600).step_by(3).cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
-                polled.web.say(Says::Files(polled.log.files(at)));
-                thread::sleep(Duration::from_millis(3));
-            }
-        });
-        let mut pushed = 0;
-        let mut known = 1;
-        while known < 600 {
-            let to = (known + 7).min(600);
-            let answer = polled.running.add(&polled.log.request(known, to));
-            match answer.status {
-                200 => {
-                    pushed += 1;
-                    known = to;
-                }
-                // The one that was polled was faster.
-                409 => known = answer.text().trim().parse().unwrap(),
-                status => panic!("{status}: {}", answer.text()),
-            }
+    // What it shows, all the while; and the site is a few leaves ahead of it, or falls behind.
+    let watch = || {
+        let mut last = 1;
+        for step in [2, 5, 1, 0].into_iter().cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
+            let size = polled.size().unwrap();
+            assert!(size >= last, "{size} after {last}");
+            last = size;
+            polled.web.say(Says::Files(polled.log.files((size + step).min(600) - usize::from(step == 0))));
         }
+    };
+    let push = |step: usize| {
+        let (mut known, mut pushed) = (1, 0);
+        while known < 600 {
+            let to = (known + step).min(600);
+            let answer = polled.running.add(&polled.log.request(known, to));
+            let size = match answer.status {
+                200 => to,
+                409 => answer.text().trim().parse().unwrap(),
+                status => panic!("{status}: {}", answer.text()),
+            };
+            pushed += usize::from(answer.status == 200);
+            assert!(size >= known, "{size} after {known}");
+            known = size;
+        }
+        pushed
+    };
+    thread::scope(|scope| {
+        scope.spawn(watch);
+        let pushing: Vec<_> = [1, 2, 3].map(|step| scope.spawn(move || push(step))).into_iter().collect();
+        let pushed: Vec<_> = pushing.into_iter().map(|it| it.join()).collect();
         is_over.store(true, Ordering::Relaxed);
-        assert!(pushed > 0);
+        assert!(pushed.into_iter().all(|pushed| pushed.unwrap() > 0));
     });
+    polled.web.say(Says::Files(polled.log.files(600)));
     assert_eq!(polled.size(), Some(600));
     assert_eq!(polled.evidence(), 0);
     // And it remembers no less than it showed.

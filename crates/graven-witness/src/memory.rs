@@ -172,8 +172,8 @@ impl Memory {
             let log = update.checkpoint.origin().sha256();
             let known = batch.newest.get(&log).cloned().or_else(|| self.of(&log));
             if let Err(error) = follows(known.as_ref(), &update, old_size) {
-                // The one who asked may be gone.
-                let _ = done.send(Err(error));
+                // Not told yet: what it speaks of may be an update of this very record.
+                batch.done.push((done, Err(error)));
                 continue;
             }
             update.time_seconds = known.map_or(0, |known| known.time_seconds).max(update.time_seconds);
@@ -181,7 +181,7 @@ impl Memory {
                 self.commit(&mut payload, &mut batch)?;
             }
             push(&mut payload, &update);
-            batch.done.push((done, update.time_seconds));
+            batch.done.push((done, Ok(update.time_seconds)));
             batch.newest.insert(log, update);
         }
         self.commit(&mut payload, &mut batch)?;
@@ -190,16 +190,14 @@ impl Memory {
 
     /// Makes a record durable, and only then known.
     fn commit(&self, payload: &mut Vec<u8>, batch: &mut Batch) -> io::Result<()> {
-        if payload.is_empty() {
-            return Ok(());
+        if !payload.is_empty() {
+            self.chain.lock().append(payload)?;
+            payload.clear();
+            self.logs.lock().extend(batch.newest.drain());
         }
-        self.chain.lock().append(payload)?;
-        payload.clear();
-        let mut logs = self.logs.lock();
-        logs.extend(batch.newest.drain());
-        drop(logs);
-        for (done, time_seconds) in batch.done.drain(..) {
-            let _ = done.send(Ok(time_seconds));
+        for (done, told) in batch.done.drain(..) {
+            // The one who asked may be gone.
+            let _ = done.send(told);
         }
         Ok(())
     }
@@ -237,7 +235,7 @@ impl Memory {
 #[derive(Default)]
 struct Batch {
     newest: HashMap<LogHash, Remembered>,
-    done: Vec<(Done, u64)>,
+    done: Vec<(Done, Result<u64, MemoryError>)>,
 }
 
 /// Whether an update that was checked against `old_size` may be made to what is known now.
