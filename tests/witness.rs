@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 #[allow(dead_code)] // shared with other tests, and each needs a part of it
+#[path = "support/fake_log.rs"]
+mod fake_log;
+#[allow(dead_code)]
 #[path = "hostile/http1.rs"]
 mod http1;
 #[path = "witness/must_not.rs"]

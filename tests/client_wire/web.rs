@@ -291,6 +291,12 @@ async fn answers_are_bounded_as_sent_and_as_unpacked() {
         assert!(matches!(error, WebError::TooLong(_)), "{error}");
         assert_eq!(web.asked_for("checkpoint"), 1);
     }
+    for answer in [|| whole(vec![0; 1001]), || gzipped(&[0; 1001])] {
+        let web = Web::new(&site).with(move |_| Some(answer()));
+        let short = WebOptions { longest_bytes: 1000, ..options() };
+        let error = fetch(&format!("http://{}", web.serve().await), short).await.unwrap_err();
+        assert!(matches!(error, WebError::TooLong(1000)), "{error}");
+    }
     let odd = Web::new(&site).with(|_| Some(with(whole("x"), "content-encoding", "br")));
     let error = failure(&format!("http://{}", odd.serve().await), options()).await;
     assert!(matches!(&error, WebError::Encoding(named) if named == "br"), "{error}");

@@ -9,9 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use graven_note::{Evidence, VerifiedCheckpoint};
+use graven_note::{Evidence, Origin, VerifiedCheckpoint};
 
 use crate::{
+    fake_log::{FakeLog, Lie, ORIGIN},
     http1::Connection,
     rig::{Log, Place, Running},
     web::{Says, Web},
@@ -44,13 +45,7 @@ impl Polled {
 
     /// The size that it shows with its cosignatures, all of them.
     fn size(&self) -> Option<usize> {
-        let shown = self.running.connect().get(&format!("/{}/checkpoint", self.log.hex()), &[]);
-        if shown.status == 404 {
-            return None;
-        }
-        let origin = self.log.origin().parse().unwrap();
-        let shown = VerifiedCheckpoint::open(&shown.body, &origin, &self.place.keys).unwrap();
-        shown.note().require_keys(&self.place.keys).unwrap();
+        let shown = cosigned(&self.running, &self.place, self.log.origin())?;
         let size = usize::try_from(shown.checkpoint().size().get()).unwrap();
         assert_eq!(shown.checkpoint().to_string(), self.log.checkpoint(size).text(), "the log's own tree");
         Some(size)
@@ -87,6 +82,18 @@ impl Polled {
             .map(|evidence| evidence.verify(&[self.log.key()]).unwrap())
             .count()
     }
+}
+
+/// What a witness shows of a log, with all its cosignatures.
+pub(crate) fn cosigned(running: &Running, place: &Place, origin: &str) -> Option<VerifiedCheckpoint> {
+    let origin: Origin = origin.parse().unwrap();
+    let shown = running.connect().get(&format!("/{}/checkpoint", origin.sha256_hex()), &[]);
+    if shown.status == 404 {
+        return None;
+    }
+    let shown = VerifiedCheckpoint::open(&shown.body, &origin, &place.keys).unwrap();
+    shown.note().require_keys(&place.keys).unwrap();
+    Some(shown)
 }
 
 fn serve(place: &Place, interval: &str) -> (Running, String) {
@@ -300,4 +307,36 @@ fn a_log_that_comes_while_it_is_polled_never_makes_the_witness_go_back() {
         ..polled
     };
     assert_eq!(polled.size(), Some(600));
+}
+
+#[test]
+fn a_server_is_followed_while_it_is_honest() {
+    // It shows a head every few milliseconds, and knows nothing of witnesses.
+    let (fake, runtime) = (FakeLog::new(10), tokio::runtime::Runtime::new().unwrap());
+    let url = runtime.block_on(fake.serve());
+    let place = Place::new();
+    place.know(ORIGIN, &[FakeLog::vkey()]);
+    place.poll(ORIGIN, &["--poll-server", &url]);
+    let (running, ops) = serve(&place, "1h");
+    let size = || cosigned(&running, &place, ORIGIN).map_or(0, |shown| shown.checkpoint().size().get());
+    let errors = |kind: &str| {
+        metric(&ops, &format!("graven_witness_poll_errors_total{{log=\"{ORIGIN}\",kind=\"{kind}\"}}"))
+    };
+    until("it is followed", || size() > 20);
+    for (lie, kind) in [(Lie::OtherKey, "unsigned"), (Lie::Fork, "inconsistent")] {
+        fake.lie(lie);
+        until(kind, || errors(kind) >= 2.0);
+        let before = size();
+        fake.state().push("one more".into());
+        until(kind, || errors(kind) >= 3.0);
+        assert_eq!(size(), before);
+        fake.lie(Lie::Nothing);
+        until("it is followed again", || size() > before);
+    }
+    // Older heads, and that they begin what was cosigned.
+    fake.lie(Lie::Shrink(3));
+    thread::sleep(Duration::from_millis(100));
+    let before = size();
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!((size(), errors("rollback"), errors("trouble")), (before, 0.0, 0.0));
 }

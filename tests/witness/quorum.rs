@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use crate::rig::Place;
+use crate::{polling::cosigned, rig::Place};
 
 const ORIGIN: &str = "example.com/audit";
 
@@ -212,4 +212,29 @@ fn witnesses_that_come_to_the_log_are_a_quorum_too() {
     let server = world.serve();
     world.witnessed(&server, "and so is the log");
     assert!(world.head(&server).contains("5 entries"));
+}
+
+#[test]
+fn a_log_without_witnesses_is_followed_over_grpc_by_whoever_may_read_it() {
+    let world = World::new();
+    fs::write(
+        world.path("graven.toml"),
+        "data_dir = 'data'\nlisten = '127.0.0.1:0'\n[ops]\nlisten = 'off'\n",
+    )
+    .unwrap();
+    let server = world.serve();
+    let witness = &world.witnesses[0];
+    // The server's only log needs no name.
+    witness.poll(ORIGIN, &["--poll-server", &server.url]);
+    let running = witness.serve();
+    for count in 1..4 {
+        fs::write(world.path("entry"), format!("entry {count}")).unwrap();
+        let policy = "--policy data/audit.policy";
+        world.ok(&format!("append --server {} {policy} --wait published entry", server.url));
+        let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let cosigned = || cosigned(&running, witness, ORIGIN).map(|shown| shown.checkpoint().size().get());
+        while cosigned() != Some(count) {
+            assert!(std::time::Instant::now() < patience, "{:?} instead of {count}", cosigned());
+        }
+    }
 }
