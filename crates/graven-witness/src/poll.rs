@@ -39,8 +39,10 @@ use crate::home::Poll;
 use crate::memory::Remembered;
 use crate::witness::Witness;
 
-/// How often the operator's settings are read again.
+/// How often the operator's settings are read again, and how long that takes at most as a share of all time: there may be
+/// thousands of logs.
 const SETTINGS_INTERVAL: Duration = Duration::from_secs(2);
+const SETTINGS_SHARE: u32 = 20;
 /// Sites that are looked at in one moment: a look blocks a thread, and those are there for logs that push as well.
 const MAX_LOOKS: usize = 64;
 /// How long one look at a site may take with all its fetches, however many of them are slow.
@@ -88,6 +90,7 @@ pub async fn follow_logs(witness: Arc<Witness>, reach: Reach, interval: Duration
     let mut followed: HashMap<Origin, (Poll, AbortHandle)> = HashMap::new();
     let mut complaint = None;
     loop {
+        let begun = Instant::now();
         match witness.known_logs().await {
             Ok(logs) => {
                 let wanted = logs.into_iter().filter_map(|log| Some((log.origin, log.poll?)));
@@ -130,7 +133,7 @@ pub async fn follow_logs(witness: Arc<Witness>, reach: Reach, interval: Duration
             }
         }
         while tasks.try_join_next().is_some() {}
-        sleep(SETTINGS_INTERVAL).await;
+        sleep(SETTINGS_INTERVAL.max(begun.elapsed() * SETTINGS_SHARE)).await;
     }
 }
 
