@@ -380,4 +380,11 @@ impl LogService for FakeLog {
             head: state.head_if_newest(request.tree_size),
         }))
     }
+
+    async fn list_key_rotations(
+        &self,
+        _: Request<v1::ListKeyRotationsRequest>,
+    ) -> Result<Response<v1::ListKeyRotationsResponse>, Status> {
+        Ok(Response::new(v1::ListKeyRotationsResponse::default()))
+    }
 }
