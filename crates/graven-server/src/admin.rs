@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use graven_log::{Kind, LogName, Visibility};
+use graven_log::{Kind, Log, LogName, Visibility};
 use graven_proto::Refusal;
 use graven_proto::limits::MAX_PAGE_LOGS;
 use graven_proto::v1::admin_service_server::AdminService;
@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use crate::access::Permission;
 use crate::core::{Core, blocking, log_name};
+use crate::log::wait;
 use crate::message::log_info;
 use crate::{refusal, rpc};
 
@@ -83,6 +84,7 @@ impl AdminService for AdminApi {
         // Never the only log by an empty name: freezing cannot be undone.
         let name = log_name(&request.get_ref().log, "log")?;
         let log = self.core.named_log(&request, &name, Permission::Admin)?;
+        let deadline = wait::deadline(request.metadata());
         let (core, frozen) = (self.core.clone(), log.clone());
         blocking(move || {
             core.engine.freeze(&frozen).map_err(|_| poisoned(&core)).map(|()| {
@@ -90,8 +92,12 @@ impl AdminService for AdminApi {
             })
         })
         .await?;
-        let append_error = |error| Status::from(refusal::append(&error, self.core.idempotency_window));
-        self.core.engine.published(&log, log.durable_size()).await.map_err(append_error)?;
+        let published = self.core.engine.published(&log, log.durable_size());
+        match tokio::time::timeout_at(deadline, published).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(refusal::append(&error, self.core.idempotency_window).into()),
+            Err(_) => return Err(unpublished(&log).into()),
+        }
         Ok(Response::new(v1::FreezeLogResponse { log: Some(log_info(&log)) }))
     }
 
@@ -114,6 +120,16 @@ impl AdminService for AdminApi {
         let (index, _) = rotation.ok_or_else(|| poisoned(&self.core))?;
         Ok(Response::new(v1::RotateKeysResponse { index: index.get(), last_size: text.last_size().get() }))
     }
+}
+
+/// It is frozen all the same: nothing takes that back.
+fn unpublished(log: &Log) -> Refusal {
+    let (published, durable) = (log.head().size().get(), log.durable_size());
+    let awaits = if log.witness_policy().is_some() { ", and its witnesses are awaited" } else { "" };
+    let message = format!(
+        "the log is frozen for good, but of its {durable} entries {published} are published{awaits}: ask for its head later"
+    );
+    Refusal::new(ErrorReason::WaitTimedOut, message).with_fact("size", durable)
 }
 
 fn poisoned(core: &Core) -> Status {

@@ -6,7 +6,7 @@ mod entries;
 mod heads;
 mod proofs;
 mod stream;
-mod wait;
+pub(crate) mod wait;
 
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@ use crate::refusal;
 const ANSWER_SHARE: u32 = 10;
 
 /// Until when a call may wait: a little less than its caller does, and at most [`PUBLISH_WAIT_MAX`].
-pub(super) fn deadline(metadata: &MetadataMap) -> Instant {
+pub(crate) fn deadline(metadata: &MetadataMap) -> Instant {
     let callers = deadline::of(metadata.as_ref()).map(|timeout| timeout - timeout / ANSWER_SHARE);
     Instant::now() + callers.unwrap_or(PUBLISH_WAIT_MAX).min(PUBLISH_WAIT_MAX)
 }
