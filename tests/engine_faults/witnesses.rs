@@ -194,7 +194,7 @@ fn before_the_witnesses_are_heard_nothing_is_appended_or_signed_and_reads_go_on(
 fn a_log_that_a_witness_knows_more_of_stops() {
     let (rig, _witnesses, engine, log) = watched(Publish::Signed);
     let name = log.witness_policy().unwrap().witnesses().next().unwrap().name.clone();
-    engine.refuse_behind(&log, &name, "has cosigned size 9, and this data directory ends at size 0");
+    engine.refuse_behind(&log, &[name], "has cosigned size 9, and this data directory ends at size 0");
     let graven_log::Status::RolledBack(why) = engine.status() else { panic!("{:?}", engine.status()) };
     for said in ["`audit`", "`w1`", "size 9", "size 0", "graven recover --from", "new origin"] {
         assert!(why.contains(said), "{why}");

@@ -10,8 +10,10 @@ use graven_log::{
 };
 use graven_merkle::{TreeSize, leaf_hash, verify_consistency};
 use graven_note::{
-    Checkpoint, LocalSigner, Policy, SignatureType, Signer as _, TlogProof, VerifierKey, sign_line,
+    Checkpoint, LocalSigner, Policy, SignatureType, Signer as _, TlogProof, VerifierKey, sign_checkpoint,
+    sign_line,
 };
+use graven_proto::v1::admin_service_client::AdminServiceClient;
 use graven_proto::v1::witness_service_client::WitnessServiceClient;
 use graven_proto::v1::{self, ErrorReason};
 use graven_server::ServerOptions;
@@ -158,7 +160,7 @@ async fn without_a_quorum_appends_and_reads_go_on_and_nothing_is_published_until
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_witness_that_knows_more_or_other_ends_a_server_that_starts() {
+async fn a_witness_that_shows_more_or_other_ends_a_server_that_starts() {
     let key =
         LocalSigner::generate("w.example/poller".parse().unwrap(), SignatureType::CosignatureV1, &[9; 32]);
     let key = key.unwrap();
@@ -180,9 +182,10 @@ async fn a_witness_that_knows_more_or_other_ends_a_server_that_starts() {
             drop(answer);
         }
         drop(open(dir.path()));
-        let origin = "example.com/audit".parse().unwrap();
+        let other = Checkpoint::new("example.com/audit".parse().unwrap(), TreeSize::from(size), root);
+        let signed = sign_checkpoint(&other, &[&signer_of(dir.path(), &keys)], 0).unwrap();
         witnesses[1].change(|state| {
-            state.seen = Some(Checkpoint::new(origin, TreeSize::from(size), root));
+            (state.seen, state.shown) = (Some(other), Some(signed.to_string()));
         });
         // The others do not answer, so nothing is cleared before this one has.
         for n in [0, 2] {
@@ -192,9 +195,111 @@ async fn a_witness_that_knows_more_or_other_ends_a_server_that_starts() {
             Service::reopen(dir, witnessed(&policy, Publish::Signed, 5_000), ServerOptions::default()).await;
         service.run();
         let EngineStatus::RolledBack(why) = service.ended().await else { panic!("it went on") };
-        assert!(why.contains("`w2a`") && why.contains("size 3"), "{why}");
+        assert!(why.contains("`w2a`, `w2b`") && why.contains("size 3"), "{why}");
         assert!(why.contains(if size == 7 { "size 7" } else { "another tree" }), "{why}");
     }
+}
+
+/// The log's Ed25519 key.
+fn signer_of(dir: &std::path::Path, keys: &[VerifierKey]) -> LocalSigner {
+    let key = keys.iter().find(|key| key.signature_type() == SignatureType::Ed25519).unwrap();
+    let pem = std::fs::read_to_string(dir.join("data/logs/audit/keys/ed25519.pem")).unwrap();
+    LocalSigner::from_pkcs8_pem(key.name().clone(), SignatureType::Ed25519, &pem).unwrap()
+}
+
+/// A server that starts, whose witnesses in `lying` say what they cannot show, and in `away` nothing.
+async fn accused(lying: &[usize], away: &[usize]) -> (Service, Vec<Witness>) {
+    let (dir, keys, witnesses) = prepared().await;
+    let poller =
+        LocalSigner::generate("w.example/poller".parse().unwrap(), SignatureType::CosignatureV1, &[9; 32]);
+    let policy = policy_of(&keys, &witnesses, &poller.unwrap());
+    for (n, witness) in witnesses.iter().enumerate() {
+        let more = (StatusCode::CONFLICT, "text/x.tlog.size", "9999\n".to_owned());
+        let other =
+            Checkpoint::new("example.com/audit".parse().unwrap(), TreeSize::from(9999), leaf_hash(b""));
+        // It shows a head of that size, by a key of its own.
+        let forged =
+            LocalSigner::generate("example.com/audit".parse().unwrap(), SignatureType::Ed25519, &[8; 32]);
+        let forged = sign_checkpoint(&other, &[&forged.unwrap()], 0).unwrap();
+        witness.change(|state| {
+            if lying.contains(&n) {
+                (state.answer, state.shown) = (Some(more), Some(forged.to_string()));
+            } else if away.contains(&n) {
+                state.log = None;
+            }
+        });
+    }
+    let mut service =
+        Service::reopen(dir, witnessed(&policy, Publish::Witnessed, 5_000), ServerOptions::default()).await;
+    service.run();
+    (service, witnesses)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_witness_that_only_says_that_it_knows_more_stops_nothing() {
+    let (service, witnesses) = accused(&[1], &[]).await;
+    until(|| witnesses[1].state.lock().unwrap().answered.len() > 2).await;
+    until(|| !service.log.is_awaiting_witnesses()).await;
+    let request = v1::AppendRequest { wait: v1::Wait::Witnessed.into(), ..append_request(entry(0)) };
+    service.client().append(request).await.unwrap();
+    assert_eq!(service.engine.status(), EngineStatus::Running);
+    service.stop().await;
+    // It counts as one that has not answered: with another that does not, the rest are a quorum.
+    let (service, witnesses) = accused(&[1], &[2]).await;
+    until(|| witnesses[1].state.lock().unwrap().answered.len() > 2).await;
+    assert_eq!(service.engine.status(), EngineStatus::Running);
+    assert!(service.log.is_awaiting_witnesses());
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quorum_of_witnesses_is_believed_that_it_knows_more() {
+    let (service, _witnesses) = accused(&[0, 1], &[2]).await;
+    let EngineStatus::RolledBack(why) = service.ended().await else { panic!("it went on") };
+    assert!(why.contains("w1a") && why.contains("w2b") && why.contains("are a quorum"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_frozen_while_its_witnesses_are_away_and_says_what_is_not_published() {
+    let watched = Watched::cleared(Publish::Witnessed, 100).await;
+    watched.append(0, v1::Wait::Witnessed).await;
+    (1..=3).for_each(|n| watched.down(n));
+    watched.append(1, v1::Wait::Durable).await;
+    let mut admin = AdminServiceClient::new(watched.service.channel.clone());
+    let freeze = || {
+        let mut freeze = tonic::Request::new(v1::FreezeLogRequest { log: LOG.to_owned() });
+        freeze.set_timeout(Duration::from_millis(1500));
+        freeze
+    };
+    let told = refused(admin.freeze_log(freeze()).await, ErrorReason::WaitTimedOut);
+    assert_eq!(told.number("size"), Some(2));
+    // It is frozen, and is published when they are back.
+    assert!(watched.service.log.is_frozen());
+    let late = watched.service.client().append(append_request(entry(2))).await;
+    refused(late, ErrorReason::LogFrozen);
+    (1..=3).for_each(|n| watched.up(n));
+    until(|| watched.service.log.head().size().get() == 2).await;
+    admin.freeze_log(freeze()).await.unwrap();
+    watched.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_witness_is_said_to_be_as_far_behind_as_it_is() {
+    let watched = Watched::cleared(Publish::Signed, 100).await;
+    watched.append(0, v1::Wait::Witnessed).await;
+    let lags = || watched.service.engine.witness_lags(&watched.service.log);
+    let behind = |n: usize| lags()[2 * n].entries;
+    until(|| (0..3).all(|n| behind(n) == 0)).await;
+    watched.down(3);
+    for n in 1..4 {
+        watched.append(n, v1::Wait::Witnessed).await;
+    }
+    until(|| [0, 1, 2].map(behind) == [0, 0, 3]).await;
+    let lags = lags();
+    assert_eq!(lags[4].witness.to_string(), "w3a");
+    assert!(lags[4].silent > lags[0].silent, "{lags:?}");
+    assert_eq!(lags[6].entries, 4, "the poller never came");
+    watched.service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

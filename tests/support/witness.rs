@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use base64ct::{Base64, Encoding as _};
 use graven_merkle::{ConsistencyProof, Hash, TreeSize, verify_consistency};
 use graven_note::{
@@ -29,6 +29,8 @@ pub(crate) struct State {
     /// The log that it knows. `None`: it knows none.
     pub(crate) log: Option<(Origin, Vec<VerifierKey>)>,
     pub(crate) seen: Option<Checkpoint>,
+    /// What it shows to monitors.
+    pub(crate) shown: Option<String>,
     /// What it answers instead of an answer.
     pub(crate) answer: Option<(StatusCode, &'static str, String)>,
     /// The status of each answer.
@@ -43,8 +45,14 @@ impl Witness {
             LocalSigner::generate(name, kind, &[seed; 32]).unwrap()
         };
         let keys = Arc::new([key(SignatureType::CosignatureV1, n), key(SignatureType::MlDsa44, n + 100)]);
-        let state =
-            State { log: None, seen: None, answer: None, answered: Vec::new(), time_seconds: 1_800_000_000 };
+        let state = State {
+            log: None,
+            seen: None,
+            shown: None,
+            answer: None,
+            answered: Vec::new(),
+            time_seconds: 1_800_000_000,
+        };
         let state = Arc::new(Mutex::new(state));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/w", listener.local_addr().unwrap());
@@ -53,7 +61,10 @@ impl Witness {
             let answer = answer(&mut shared.lock().unwrap(), &signers, &body);
             async move { answer }
         };
-        let router = Router::new().route("/w/add-checkpoint", post(answer));
+        let shared = state.clone();
+        let show = async move || shared.lock().unwrap().shown.clone().ok_or(StatusCode::NOT_FOUND);
+        let router =
+            Router::new().route("/w/add-checkpoint", post(answer)).route("/w/{log}/checkpoint", get(show));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, state, keys, serving }
     }
@@ -117,7 +128,7 @@ fn cosign(state: &mut State, signers: &[LocalSigner; 2], body: &[u8]) -> (Status
     if verify_consistency(seen, &root, checkpoint.size(), checkpoint.root(), &proof).is_err() {
         return refuse(StatusCode::UNPROCESSABLE_ENTITY);
     }
-    state.seen = Some(checkpoint.clone());
+    (state.seen, state.shown) = (Some(checkpoint.clone()), Some(note.to_owned()));
     state.time_seconds += 1;
     let line = |signer| sign_line(&checkpoint.to_string(), signer, state.time_seconds).unwrap().to_string();
     (StatusCode::OK, "text/plain", signers.iter().map(|signer| line(signer)).collect())

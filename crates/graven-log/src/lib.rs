@@ -66,4 +66,4 @@ pub use restore::{LogCopy, Missing, Restored, restore};
 pub use rotation::{Announced, RotateError, request_rotation};
 pub use sequencer::{Draft, Identity, Leaf, Refusal, Sequencer};
 pub use window::{MAX_KEY_BYTES, MAX_SKEW, WindowLimits};
-pub use witnessing::{CosignError, MAX_WITNESSES, Pending, Publish, Witnessing, WitnessingError};
+pub use witnessing::{CosignError, MAX_WITNESSES, Pending, Publish, WitnessLag, Witnessing, WitnessingError};

@@ -61,4 +61,4 @@ pub use lookup::{LeafLookup, LookupError, Sought};
 pub use ops::Ops;
 pub use options::{MAX_STREAMS, OnCall, PUBLISH_WAIT_MAX, ServerOptions};
 pub use serve::{ServeError, Server};
-pub use witness::{WitnessRoots, WitnessRootsError};
+pub use witness::{WitnessAnswer, WitnessCallError, WitnessClient, WitnessRoots, WitnessRootsError};

@@ -111,6 +111,11 @@ fn observe_witnesses(core: &Core, log: &Log, name: &str) {
         let labels = [("log", name.to_owned()), ("witness", witness.name.to_string())];
         gauge!("graven_witness_cosigned", &labels).set(flag(pending.cosigned.contains(&witness.name)));
     }
+    for lag in core.engine.witness_lags(log) {
+        let labels = [("log", name.to_owned()), ("witness", lag.witness.to_string())];
+        gauge!("graven_witness_lag_entries", &labels).set(float(lag.entries));
+        gauge!("graven_witness_silent_seconds", &labels).set(lag.silent.as_secs_f64());
+    }
 }
 
 /// A size as Prometheus takes it: exact up to 2^53.

@@ -1,10 +1,11 @@
 //! Settings of the server, each with its reason.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use graven_log::WindowLimits;
+use graven_log::{LogName, WindowLimits};
 use graven_net::{Limits, Tls};
 use http::{HeaderMap, HeaderValue};
 
@@ -31,8 +32,9 @@ pub struct ServerOptions {
     pub on_call: Option<OnCall>,
     /// Encrypts what goes over the wire. Without it, serve on the loopback interface only.
     pub tls: Option<Tls>,
-    /// Whom to believe that witnesses on `https://` are the ones they are addressed as. Without it those are not pushed to.
-    pub witness_roots: Option<WitnessRoots>,
+    /// Whom to believe that a log's witnesses on `https://` are the ones they are addressed as. Without it those are not pushed
+    /// to.
+    pub witness_roots: BTreeMap<LogName, WitnessRoots>,
     /// Origins whose pages may call over gRPC-Web, such as `https://explorer.example.com`. Pages of this server's own
     /// origin always may.
     pub web_origins: Vec<HeaderValue>,
@@ -68,7 +70,7 @@ impl Default for ServerOptions {
             lookup: None,
             on_call: None,
             tls: None,
-            witness_roots: None,
+            witness_roots: BTreeMap::new(),
             web_origins: Vec::new(),
             idempotency_window: WindowLimits::default().max_age,
             max_connections: limits.max_connections,

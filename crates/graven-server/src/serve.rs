@@ -98,7 +98,7 @@ impl Server {
             let port = Port { listener, tls, router: ops::router(core.clone(), render), limits };
             port.serve(drained(draining.clone()), options.drain_timeout).await;
         };
-        let pushing = witness::push_until(&engine, options.witness_roots.clone(), draining.clone());
+        let pushing = witness::push_until(&engine, &options.witness_roots, draining.clone());
         let announcing = announce_until(&engine, draining.clone());
         tokio::join!(main, ops, pushing, announcing, until_drain(&engine, shutdown, &health, drain));
         Ok(())

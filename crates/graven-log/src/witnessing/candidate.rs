@@ -31,6 +31,13 @@ struct Cosigned {
 #[derive(Debug)]
 pub(super) struct Checked(Vec<Cosigned>);
 
+impl Checked {
+    /// Whose they are: places among the policy's witnesses.
+    pub(super) fn witnesses(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|cosigned| cosigned.witness)
+    }
+}
+
 impl Candidate {
     /// A head that nobody cosigned.
     pub(super) fn new(own: Head) -> Self {

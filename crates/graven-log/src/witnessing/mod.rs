@@ -110,6 +110,17 @@ pub struct Pending {
     pub cosigned: Vec<PolicyWord>,
 }
 
+/// How far one witness is behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WitnessLag {
+    /// Its name in the policy.
+    pub witness: PolicyWord,
+    /// Entries of the newest signed head beyond what it cosigned last.
+    pub entries: u64,
+    /// How long ago its last cosignature came, or the start where none came since.
+    pub silent: Duration,
+}
+
 /// Cosignatures were not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CosignError {
@@ -411,14 +422,53 @@ impl Engine {
         Some(Duration::from_nanos(self.env.clock.monotonic_ns().saturating_sub(met_ns)))
     }
 
-    /// A witness knows something newer than the last stored head, or another tree of its size: this log is behind or
-    /// was changed. Nothing more is signed or acknowledged.
-    pub fn refuse_behind(&self, log: &Log, witness: &PolicyWord, what: &str) {
-        let name = &log.meta().name;
+    /// How far each witness of the log's policy is behind.
+    pub fn witness_lags(&self, log: &Log) -> Vec<WitnessLag> {
+        let Some(witnesses) = &log.witnesses else { return Vec::new() };
+        let now_ns = self.env.clock.monotonic_ns();
+        let state = witnesses.state.lock();
+        let signed = state.rounds.newest_size();
+        let lag = |(witness, seen): (&PolicyWord, rounds::Seen)| WitnessLag {
+            witness: witness.clone(),
+            entries: signed.saturating_sub(seen.size),
+            silent: Duration::from_nanos(now_ns.saturating_sub(seen.at_ns)),
+        };
+        state.rounds.seen().map(lag).collect()
+    }
+
+    /// A witness shows something that the log signed and that is newer than the last stored head, or another tree: this log
+    /// is behind or was changed. Nothing more is signed or acknowledged.
+    pub fn refuse_behind(&self, log: &Log, witness: &[PolicyWord], what: &str) {
+        let (name, witness) = (&log.meta().name, quoted(witness));
         self.end(crate::Status::RolledBack(format!(
-            "log `{name}`: witness `{witness}` {what}: this data directory went back in time. Nothing will be signed or \
+            "log `{name}`: witness {witness} {what}: this data directory went back in time. Nothing will be signed or \
              appended. Fetch what is missing with `graven recover --from URL` from a mirror, or start a new log under \
              a new origin"
         )));
     }
+
+    /// A witness, by its names in the policy, says the same after a start, and shows nothing that the log signed. One that lies
+    /// is not to stop the log: it counts as not having answered, until those that say so are a quorum, whom the log would
+    /// believe anything. `true`: they are, and nothing more is signed or acknowledged.
+    pub fn dispute(&self, log: &Log, witness: &[PolicyWord], what: &str) -> bool {
+        let Some(witnesses) = &log.witnesses else { return false };
+        let mut state = witnesses.state.lock();
+        let is_quorum = state.rounds.disputed(witness);
+        let disputing = quoted(state.rounds.disputing());
+        drop(state);
+        if is_quorum {
+            let name = &log.meta().name;
+            self.end(crate::Status::RolledBack(format!(
+                "log `{name}`: {disputing} are a quorum of its witnesses and say that they have seen what is not here, the \
+                 last one that it {what}: this data directory went back in time, or they lie together. Nothing will be \
+                 signed or appended. Fetch what is missing with `graven recover --from URL` from a mirror, start a new log \
+                 under a new origin, or take witnesses that lie out of the policy"
+            )));
+        }
+        is_quorum
+    }
+}
+
+fn quoted(names: &[PolicyWord]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -21,7 +21,7 @@ use graven_note::policy::PolicyWord;
 use graven_note::{Policy, SignatureLine};
 
 use super::CosignError;
-use super::candidate::Candidate;
+use super::candidate::{Candidate, Checked};
 use crate::log::Head;
 
 /// The state of one log's witnessing. Time is an argument.
@@ -36,8 +36,21 @@ pub(super) struct Rounds {
     witnessed: Option<Candidate>,
     /// Witnesses that have cosigned the last stored head since the start; `None` once enough have.
     heard: Option<Vec<PolicyWord>>,
+    /// Witnesses that said since the start that they have seen something else, and did not show it.
+    disputing: Vec<PolicyWord>,
+    /// What each witness of the policy, in its order, cosigned last.
+    seen: Vec<Seen>,
     /// When a quorum of fresh cosignatures was there last, or the start.
     met_ns: u64,
+}
+
+/// The last cosignature of a witness.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Over so many entries; 0 where none is known.
+    pub(super) size: u64,
+    /// When it came, or the start.
+    pub(super) at_ns: u64,
 }
 
 /// What an event changed, for the caller to make durable and to tell.
@@ -66,6 +79,11 @@ impl Rounds {
     ) -> Self {
         let offered = stored.as_ref().and_then(|it| it.renewed(last.clone()));
         let offered = offered.unwrap_or_else(|| Candidate::new(last));
+        let seen = policy.witnesses().map(|witness| {
+            let cosigned = stored.as_ref().filter(|it| it.witnesses(&policy, false).contains(&witness.name));
+            Seen { size: cosigned.map_or(0, Candidate::size), at_ns: now_ns }
+        });
+        let seen = seen.collect();
         let witnessed = stored.filter(|it| it.has_quorum(&policy, false));
         let deadline_ns = now_ns.saturating_add(round_ns);
         Self {
@@ -76,6 +94,8 @@ impl Rounds {
             waiting: None,
             witnessed,
             heard: Some(Vec::new()),
+            disputing: Vec::new(),
+            seen,
             met_ns: now_ns,
         }
     }
@@ -99,6 +119,11 @@ impl Rounds {
     /// Whether enough witnesses have been heard since the start.
     pub(super) fn is_cleared(&self) -> bool {
         self.heard.is_none()
+    }
+
+    /// The size of the newest signed head.
+    pub(super) fn newest_size(&self) -> u64 {
+        self.waiting.as_ref().map_or(self.offered.size(), |head| head.size().get())
     }
 
     /// Whether witnesses still have time for the offered head.
@@ -145,6 +170,7 @@ impl Rounds {
         let mut effect = Effect::default();
         if size == self.offered.size() {
             let checked = self.offered.check(lines, &self.policy)?;
+            see(&mut self.seen, &checked, size, now_ns);
             let was_witnessed = self.offered.has_quorum(&self.policy, false);
             effect.is_new = self.offered.take_in(checked);
             effect.is_cleared = self.hear();
@@ -163,6 +189,7 @@ impl Rounds {
             // It came too late for its round, and is added all the same.
             Some(witnessed) if size == witnessed.size() => {
                 let checked = witnessed.check(lines, &self.policy)?;
+                see(&mut self.seen, &checked, size, now_ns);
                 effect.is_new = witnessed.take_in(checked);
                 effect.is_witnessed = true;
                 Ok(effect)
@@ -171,15 +198,44 @@ impl Rounds {
         }
     }
 
+    /// A witness says that it has seen what is not here. `true`: those that said so are a quorum, and the start is not over.
+    pub(super) fn disputed(&mut self, names: &[PolicyWord]) -> bool {
+        if self.is_cleared() {
+            return false;
+        }
+        let new: Vec<_> = names.iter().filter(|name| !self.disputing.contains(name)).cloned().collect();
+        self.disputing.extend(new);
+        self.policy.quorum_is_met(|name| self.disputing.contains(name))
+    }
+
+    /// The witnesses of the policy, with what each cosigned last.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (&PolicyWord, Seen)> {
+        self.policy.witnesses().map(|witness| &witness.name).zip(self.seen.iter().copied())
+    }
+
+    /// Those that say so.
+    pub(super) fn disputing(&self) -> &[PolicyWord] {
+        &self.disputing
+    }
+
     /// Counts who has cosigned the last stored head since the start. `true`: now they are enough.
     fn hear(&mut self) -> bool {
         let fresh = self.offered.witnesses(&self.policy, true);
         let Some(heard) = &mut self.heard else { return false };
+        self.disputing.retain(|name| !fresh.contains(name));
         *heard = fresh;
         if self.policy.quorum_is_met(|name| !heard.contains(name)) {
             return false;
         }
         self.heard = None;
         true
+    }
+}
+
+fn see(seen: &mut [Seen], checked: &Checked, size: u64, now_ns: u64) {
+    for witness in checked.witnesses() {
+        if let Some(seen) = seen.get_mut(witness) {
+            *seen = Seen { size: size.max(seen.size), at_ns: now_ns };
+        }
     }
 }

@@ -8,11 +8,12 @@
 //!
 //! Both only carry: what a cosignature is worth is decided in the engine, by the log's policy.
 
-mod post;
+mod client;
 mod push;
 mod roots;
 mod service;
 
+pub use client::{WitnessAnswer, WitnessCallError, WitnessClient};
 pub use roots::{WitnessRoots, WitnessRootsError};
 
 pub(crate) use push::push_until;

@@ -8,18 +8,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use graven_log::{CosignError, Engine, Head, Log, Pending};
-use graven_merkle::{ConsistencyProof, TreeSize};
+use graven_log::{CosignError, Engine, Head, Log, LogName, Pending};
+use graven_merkle::{ConsistencyProof, TreeSize, verify_consistency};
 use graven_note::policy::PolicyWord;
 use graven_note::witness::{AddCheckpoint, SIZE_TYPE, parse_size};
-use graven_note::{NoteError, SignatureLine, SignedNote};
+use graven_note::{NoteError, SignatureLine, SignedNote, VerifiedCheckpoint};
 use http::StatusCode;
 use metrics::counter;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
-use super::post::{Answer, PostError, Poster};
+use super::client::{WitnessAnswer, WitnessCallError, WitnessClient};
 use super::{WitnessRoots, signature_lines};
 
 /// How long one request may take.
@@ -34,13 +34,13 @@ const MAX_ATTEMPTS: usize = 3;
 /// Pushes to the witnesses of all logs until `draining` turns true.
 pub(crate) async fn push_until(
     engine: &Arc<Engine>,
-    roots: Option<WitnessRoots>,
+    roots: &BTreeMap<LogName, WitnessRoots>,
     mut draining: watch::Receiver<bool>,
 ) {
     let mut drivers = JoinSet::new();
     for log in engine.logs() {
         for (url, names) in by_url(&log) {
-            let Some(poster) = Poster::new(&url, roots.clone()) else {
+            let Some(client) = WitnessClient::new(&url, roots.get(&log.meta().name).cloned()) else {
                 tracing::error!(log = %log.meta().name, url, "a witness is not pushed to: no URL of http or https");
                 continue;
             };
@@ -49,7 +49,7 @@ pub(crate) async fn push_until(
                 engine: engine.clone(),
                 log: log.clone(),
                 names,
-                poster,
+                client,
                 known,
                 confirmed: TreeSize::ZERO,
             };
@@ -75,7 +75,7 @@ struct Driver {
     engine: Arc<Engine>,
     log: Arc<Log>,
     names: Vec<PolicyWord>,
-    poster: Poster,
+    client: WitnessClient,
     /// What the witness cosigned last, as far as is known.
     known: TreeSize,
     /// What it has cosigned for us: it must never say less.
@@ -86,7 +86,7 @@ struct Driver {
 #[derive(Debug, thiserror::Error)]
 enum PushError {
     #[error(transparent)]
-    Post(#[from] PostError),
+    Call(#[from] WitnessCallError),
     #[error("no answer within {} s", REQUEST_TIMEOUT.as_secs())]
     TimedOut,
     #[error("it answers {0}: {1}")]
@@ -107,7 +107,7 @@ impl PushError {
     /// One word for metrics.
     fn label(&self) -> &'static str {
         match self {
-            Self::Post(_) => "unreachable",
+            Self::Call(_) => "unreachable",
             Self::TimedOut => "timeout",
             Self::Refused(..) => "refused",
             Self::Ahead(_) => "ahead",
@@ -173,26 +173,19 @@ impl Driver {
     async fn offer(&mut self, head: &Head) -> Result<(), PushError> {
         for _ in 0..MAX_ATTEMPTS {
             if self.known > head.size() {
-                return Err(self.is_ahead(head, self.known.get()));
+                return Err(self.ahead(head, self.known).await);
             }
             let note = self.own(head).map_err(|_| PushError::Proof)?;
             let request = AddCheckpoint::new(self.known, self.proof(head.size()).await?, note);
             let body = request.map_err(|_| PushError::Proof)?.to_string();
-            let answered = timeout(REQUEST_TIMEOUT, self.poster.post(body.into())).await;
+            let answered = timeout(REQUEST_TIMEOUT, self.client.add_checkpoint(body)).await;
             let answer = answered.map_err(|_| PushError::TimedOut)??;
             match answer.status {
                 StatusCode::OK => return self.take_in(head, &answer).await,
                 StatusCode::CONFLICT => self.conflict(told_size(&answer).ok_or(PushError::Malformed)?),
                 StatusCode::UNPROCESSABLE_ENTITY => {
-                    // While a head is resubmitted after a start: this is not the tree that it was shown.
-                    if self.log.is_awaiting_witnesses() {
-                        let what = format!(
-                            "has cosigned another tree at size {} than this data directory holds, which ends at size {}",
-                            self.known,
-                            head.size()
-                        );
-                        self.engine.refuse_behind(&self.log, &self.names[0], &what);
-                    }
+                    let told = format!("has cosigned another tree at size {}", self.known);
+                    self.dispute(head, &told).await;
                     return Err(PushError::Refused(
                         answer.status,
                         "the tree that it has seen is not the beginning of this one",
@@ -227,15 +220,48 @@ impl Driver {
 
     /// A witness that has seen more than is offered. Others may have shown it what was published meanwhile; but after a
     /// start the newest stored head is offered, and nothing can be newer.
-    fn is_ahead(&mut self, head: &Head, size: u64) -> PushError {
-        if self.log.is_awaiting_witnesses() {
-            let what =
-                format!("has cosigned size {size}, and this data directory ends at size {}", head.size());
-            self.engine.refuse_behind(&self.log, &self.names[0], &what);
-        }
+    async fn ahead(&mut self, head: &Head, size: TreeSize) -> PushError {
+        self.dispute(head, &format!("has cosigned size {size}")).await;
         // It is asked anew, as it may have erred.
         self.known = self.confirmed;
-        PushError::Ahead(size)
+        PushError::Ahead(size.get())
+    }
+
+    /// After a start, a witness says that it has seen what this data directory does not hold. Any witness can say so; what the
+    /// log itself signed proves it, and the witness has that. Where it does not show it, that is its opinion, and counts as
+    /// far as the policy lets it.
+    async fn dispute(&mut self, head: &Head, told: &str) {
+        if !self.log.is_awaiting_witnesses() {
+            return;
+        }
+        let what = format!("{told}, and this data directory ends at size {}", head.size());
+        if self.is_proven(head).await {
+            return self.engine.refuse_behind(&self.log, &self.names, &what);
+        }
+        if !self.engine.dispute(&self.log, &self.names, &what) {
+            tracing::warn!(log = %self.log.meta().name, witness = %self.names[0], what,
+                "the witness does not show what the log signed: it counts as one that has not answered");
+        }
+    }
+
+    /// Whether the witness shows a head that the log signed and that this data directory does not lead to.
+    async fn is_proven(&mut self, head: &Head) -> bool {
+        let meta = self.log.meta();
+        let answer = timeout(REQUEST_TIMEOUT, self.client.checkpoint(&meta.origin)).await;
+        let Ok(Ok(answer)) = answer else { return false };
+        let Ok(shown) = VerifiedCheckpoint::open(&answer.body, &meta.origin, &meta.keys) else {
+            return false;
+        };
+        let (shown, own) = (shown.checkpoint().clone(), head.checkpoint.clone());
+        if shown.size() > own.size() {
+            return true;
+        }
+        let log = self.log.clone();
+        let differs = move || {
+            let proof = log.pending_consistency(shown.size(), own.size()).ok()?;
+            Some(verify_consistency(shown.size(), shown.root(), own.size(), own.root(), &proof).is_err())
+        };
+        spawn_blocking(differs).await.is_ok_and(|differs| differs == Some(true))
     }
 
     async fn proof(&self, to: TreeSize) -> Result<ConsistencyProof, PushError> {
@@ -244,7 +270,7 @@ impl Driver {
         proven.ok().and_then(Result::ok).ok_or(PushError::Proof)
     }
 
-    async fn take_in(&mut self, head: &Head, answer: &Answer) -> Result<(), PushError> {
+    async fn take_in(&mut self, head: &Head, answer: &WitnessAnswer) -> Result<(), PushError> {
         let lines = signature_lines(&answer.body).ok_or(PushError::Malformed)?;
         let (engine, log, size) = (self.engine.clone(), self.log.clone(), head.size());
         let taken = spawn_blocking(move || engine.cosign(&log, size.get(), &lines)).await;
@@ -260,7 +286,7 @@ impl Driver {
 }
 
 /// What a `409` says was cosigned last.
-fn told_size(answer: &Answer) -> Option<TreeSize> {
+fn told_size(answer: &WitnessAnswer) -> Option<TreeSize> {
     let is_size = answer.content_type.split(';').next().is_some_and(|it| it.trim() == SIZE_TYPE);
     is_size.then(|| parse_size(&answer.body).ok()).flatten()
 }
@@ -279,8 +305,12 @@ fn refusal(status: StatusCode) -> &'static str {
 mod tests {
     use super::*;
 
-    fn answer(content_type: &str, body: &'static str) -> Answer {
-        Answer { status: StatusCode::CONFLICT, content_type: content_type.to_owned(), body: body.into() }
+    fn answer(content_type: &str, body: &'static str) -> WitnessAnswer {
+        WitnessAnswer {
+            status: StatusCode::CONFLICT,
+            content_type: content_type.to_owned(),
+            body: body.into(),
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, version::TLS13};
 
 /// Certificates of CAs that sign those of witnesses on `https://`.
@@ -16,6 +16,9 @@ pub enum WitnessRootsError {
     /// None at all.
     #[error("no CA certificate was found")]
     Nobody,
+    /// Not certificates in PEM.
+    #[error("no certificates in PEM: {0}")]
+    Pem(rustls::pki_types::pem::Error),
     /// The TLS library has its own reason.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
@@ -37,6 +40,16 @@ impl WitnessRoots {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self(Arc::new(config)))
+    }
+
+    /// The certificates in a PEM file.
+    ///
+    /// # Errors
+    /// It is none, or none of them can be used.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, WitnessRootsError> {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let certificates = certificates.map_err(WitnessRootsError::Pem)?;
+        Self::new(certificates.into_iter().map(|certificate| certificate.to_vec()))
     }
 
     pub(super) fn config(&self) -> Arc<ClientConfig> {
