@@ -3,10 +3,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use graven_note::{LocalSigner, SignatureType, Signer as _};
 
 use crate::bench::Bench;
+use crate::certificates::Ca;
 
 const SERVE: &str = "serve --config graven.toml --dev --listen 127.0.0.1:0 --ops-listen off";
 
@@ -49,9 +51,10 @@ fn watched(url: &str) -> Bench {
 #[test]
 fn a_data_directory_that_a_witness_knows_more_of_ends_with_4_and_says_which_sizes() {
     let bench = watched(&witness_that_saw(3));
-    // The directory as it was before it was served, and one that went on.
+    // It is all the witnesses there are, so it is believed without showing anything.
     let ended = bench.run(SERVE);
-    ended.refused(4, "witness `w1` has cosigned size 3, and this data directory ends at size 0");
+    ended.refused(4, "`w1` are a quorum of its witnesses");
+    ended.refused(4, "has cosigned size 3, and this data directory ends at size 0");
     ended.refused(4, "graven recover --from URL");
     ended.refused(4, "new origin");
 }
@@ -90,4 +93,46 @@ fn settings_of_witnesses_are_checked_before_anything_is_served() {
     bench.write("audit.witness-policy", policy);
     bench.write("graven.toml", settings.replace("witnessing.audit", "witnessing.adit"));
     bench.run(SERVE).refused(2, "no log of that name");
+}
+
+#[test]
+fn a_witness_on_https_is_believed_by_the_ca_that_the_settings_name() {
+    let bench = Bench::with_log();
+    let (ca, other) = (Ca::new(), Ca::new());
+    let issued = ca.issue("localhost");
+    bench.write("w.pem", issued.certificate);
+    bench.write_secret("w.key", issued.key);
+    bench.write("ca.pem", ca.pem());
+    bench.write("other.pem", other.pem());
+    bench.write("none.pem", "nothing");
+    let keys = bench.run("witness init --data-dir w --name w.example --key-types ed25519").ok();
+    let policy = String::from_utf8(bench.read("data/audit.policy")).unwrap();
+    let logs = policy.lines().filter_map(|line| line.strip_prefix("log ")).collect::<Vec<_>>().join("\n");
+    bench.write("audit.vkeys", logs);
+    bench.run("witness add-log --data-dir w --origin example.com/audit --keys audit.vkeys").ok();
+    let witness =
+        bench.serve_with("witness serve --data-dir w --listen 127.0.0.1:0 --tls-cert w.pem --tls-key w.key");
+    let url = witness.url().replace("127.0.0.1", "localhost");
+    bench.write("audit.witness-policy", format!("witness w {} {url}\nquorum w\n", keys.text().trim()));
+    let believe = |ca: &str| {
+        let table = format!("[witnessing.audit]\npolicy = \"audit.witness-policy\"\nca = \"{ca}\"\n");
+        bench.write("graven.toml", format!("data_dir = \"data\"\n{table}"));
+    };
+    bench.write("entry", "an entry");
+
+    believe("none.pem");
+    bench.run(SERVE).refused(2, "none.pem");
+    believe("other.pem");
+    let server = bench.serve_with(SERVE);
+    thread::sleep(Duration::from_secs(1));
+    assert_ne!(bench.at(&server, "append entry").code, Some(0), "it believed another CA");
+    server.stop();
+    believe("ca.pem");
+    let server = bench.serve_with(SERVE);
+    let patience = Instant::now() + Duration::from_secs(20);
+    while bench.at(&server, "append entry").code != Some(0) {
+        assert!(Instant::now() < patience, "it never believed the right one");
+    }
+    server.stop();
+    witness.stop();
 }

@@ -48,6 +48,7 @@
 //! policy = "audit.witness-policy"  # C2SP tlog-policy: its witnesses, with the URLs to push to, and its quorum
 //! publish = "signed"               # or "witnessed": readers see a head once it has its quorum, and not before
 //! timeout_ms = 5000                # how long one head is offered before a newer one takes its place
+//! ca = "witness-ca.pem"            # CAs of witnesses on https://; without it the system's
 //! ```
 
 use std::{
@@ -182,6 +183,7 @@ struct WitnessSettings {
     publish: PublishSetting,
     #[serde(default = "default_timeout_ms")]
     timeout_ms: u64,
+    ca: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
@@ -244,6 +246,7 @@ impl Settings {
         }
         for witnessing in settings.witnessing.values_mut() {
             witnessing.policy = folder.join(&witnessing.policy);
+            witnessing.ca = witnessing.ca.take().map(|ca| folder.join(ca));
         }
         Ok(settings)
     }
@@ -295,6 +298,11 @@ impl Settings {
             Ok((name, settings.read(log)?))
         };
         self.witnessing.iter().map(read).collect()
+    }
+
+    /// The CAs of a log's witnesses, where they are not the system's.
+    pub(crate) fn witness_ca(&self, log: &LogName) -> Option<&Path> {
+        self.witnessing.get(log.as_str()).and_then(|settings| settings.ca.as_deref())
     }
 
     /// Where traces go.
@@ -448,6 +456,10 @@ mod tests {
         assert!(refused(&format!("{table}timeout_ms = 0\n"), "quorum none\n").contains("timeout_ms"));
         assert!(refused(&format!("{table}publish = \"never\"\n"), "quorum none\n").contains("never"));
         assert!(refused(&table.replace("\"p\"", "\"q\""), "").contains("/q: "));
+        fs::write(&file, format!("{table}ca = \"ca.pem\"\n")).unwrap();
+        let settings = Settings::read(&file).unwrap();
+        let ca = |log| settings.witness_ca(&LogName::new(log).unwrap()).map(Path::to_owned);
+        assert_eq!((ca("audit"), ca("other")), (Some(folder.path().join("ca.pem")), None));
     }
 
     #[test]

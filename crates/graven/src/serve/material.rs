@@ -5,7 +5,7 @@
 use std::{
     fs,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Mode bits that no key may have: writable by the group, or anything for others.
 const KEY_BITS: u32 = 0o037;
 /// Mode bits that no file may have that says who may do what.
-const WRITE_BITS: u32 = 0o022;
+pub(super) const WRITE_BITS: u32 = 0o022;
 /// No certificate, key or list of credentials is longer.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
@@ -177,7 +177,7 @@ fn load_credentials(settings: &AccessSettings) -> Outcome<Credentials> {
 }
 
 /// A file's bytes, unless its mode has a bit that it must not have.
-fn read(path: &PathBuf, forbidden: u32) -> Outcome<Vec<u8>> {
+pub(super) fn read(path: &Path, forbidden: u32) -> Outcome<Vec<u8>> {
     let known = fs::metadata(path).map_err(|error| Failure::file(path, &error))?;
     let shown = path.display();
     if known.mode() & forbidden != 0 {

@@ -2,15 +2,20 @@
 //! socket or a data directory is touched. `graven config check` does this and no more.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
 };
 
-use graven_log::Config;
+use graven_log::{Config, LogName};
+use graven_note::policy::PolicyWord;
 use graven_server::{Open, ServerOptions, WitnessRoots};
 
-use super::{ServeArgs, material::Material};
+use super::{
+    ServeArgs,
+    material::{Material, WRITE_BITS, read},
+};
 use crate::{
     exit::{Failure, Outcome},
     settings::{Settings, TraceSettings},
@@ -57,7 +62,7 @@ impl Prepared {
         let mut options = settings.server()?;
         options.idempotency_window = config.window.max_age;
         options.tls = material.tls();
-        options.witness_roots = witness_roots(&config)?;
+        options.witness_roots = witness_roots(&config, &settings)?;
         options.access = match material.keyring() {
             Some(keyring) => keyring,
             None => Arc::new(Open),
@@ -66,15 +71,30 @@ impl Prepared {
     }
 }
 
-/// The system's certificates, where a witness is to be pushed to over TLS.
-fn witness_roots(config: &Config) -> Outcome<Option<WitnessRoots>> {
-    let mut witnesses = config.witnessing.values().flat_map(|it| it.policy().witnesses());
-    if !witnesses.any(|it| it.url.as_ref().is_some_and(|url| url.as_bytes().starts_with(b"https://"))) {
-        return Ok(None);
+/// Whom to believe where witnesses are pushed to over TLS: a log's own CAs, or else the system's.
+fn witness_roots(config: &Config, settings: &Settings) -> Outcome<BTreeMap<LogName, WitnessRoots>> {
+    let mut roots = BTreeMap::new();
+    for (log, witnessing) in &config.witnessing {
+        let is_https = |url: &PolicyWord| url.as_bytes().starts_with(b"https://");
+        let found = match settings.witness_ca(log) {
+            Some(path) => {
+                let pem = read(path, WRITE_BITS)?;
+                let wrong = |error| Failure::trouble(format_args!("{}: {error}", path.display()));
+                WitnessRoots::from_pem(&pem).map_err(wrong)?
+            }
+            None if witnessing.policy().witnesses().any(|it| it.url.as_ref().is_some_and(is_https)) => {
+                let found = rustls_native_certs::load_native_certs();
+                let found =
+                    WitnessRoots::new(found.certs.into_iter().map(|certificate| certificate.to_vec()));
+                found.map_err(|error| {
+                    Failure::trouble(format_args!("witnessing.{log}: the system's CA certificates: {error}"))
+                })?
+            }
+            None => continue,
+        };
+        roots.insert(log.clone(), found);
     }
-    let found = rustls_native_certs::load_native_certs();
-    let roots = WitnessRoots::new(found.certs.into_iter().map(|certificate| certificate.to_vec()));
-    roots.map(Some).map_err(|error| Failure::trouble(format_args!("the system's CA certificates: {error}")))
+    Ok(roots)
 }
 
 /// Nobody serves to the world by mistake.
