@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs, net::TcpListener, path::Path};
 
+use graven_note::{LocalSigner, SignatureType, Signer as _};
+
 use crate::{
     facts::{FOLDER, Facts, keep},
     house::{House, OPEN},
@@ -26,7 +28,10 @@ fn settings_and_credentials_are_still_understood() {
 fn metrics_keep_their_names_and_labels() {
     let house = House::new();
     let ops = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    house.bench.write("graven.toml", OPEN.replace("listen = \"off\"", &format!("listen = \"{ops}\"")));
+    let settings = OPEN.replace("listen = \"off\"", &format!("listen = \"{ops}\""));
+    let key = LocalSigner::generate("w.example".parse().unwrap(), SignatureType::CosignatureV1, &[1; 32]);
+    house.bench.write("witnesses.policy", format!("witness w {}\nquorum w\n", key.unwrap().vkey()));
+    house.bench.write("graven.toml", settings + "[witnessing.open]\npolicy = \"witnesses.policy\"\n");
     let server = house.serve();
     house.browse(&server).get("/open/checkpoint", &[]).served("no-cache");
     // What is counted by kind is there once there is one of a kind.

@@ -98,6 +98,23 @@ fn describe() {
     gauge!("graven_log_unsealed_limit_bytes", "Beyond so many unsealed bytes appends to the log are refused");
     gauge!("graven_log_head_age_seconds", "Time since the newest head was signed");
     gauge!("graven_log_frozen", "1: the log takes no more entries, for ever");
+    gauge!(
+        "graven_log_unwitnessed_seconds",
+        "Time since a quorum of witnesses cosigned last; 0 without witnesses"
+    );
+    gauge!("graven_log_pending_size", "Entries under the head that witnesses are asked to cosign");
+    gauge!("graven_log_witnessed_size", "Entries under the newest head with its quorum");
+    gauge!(
+        "graven_log_awaiting_witnesses",
+        "1: too few witnesses have answered since the start, appends are refused"
+    );
+    gauge!("graven_witness_cosigned", "1: this witness cosigned the head that it is asked to cosign");
+    gauge!(
+        "graven_witness_lag_entries",
+        "Entries of the newest signed head beyond what this witness cosigned last"
+    );
+    gauge!("graven_witness_silent_seconds", "Time since this witness cosigned last, or since the start");
+    counter!("graven_witness_errors_total", "Heads that a witness did not cosign, by kind");
     gauge!("graven_disk_free_bytes", "Room on the disk of the data directory");
     gauge!("graven_disk_reserve_bytes", "Appends are refused while there is less room");
     gauge!("graven_disk_full", "1: appends are refused for want of room");
