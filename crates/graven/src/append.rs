@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use graven_client::{
-    Acked, Acks, IdempotencyKey, Proven, StreamAck, StreamClosed, StreamError, StreamSender,
+    Acked, Acks, IdempotencyKey, Proven, StreamAck, StreamClosed, StreamError, StreamSender, VerifiedHead,
 };
 use serde_json::{Value, json};
 
@@ -111,7 +111,7 @@ async fn one(args: &AppendArgs) -> Outcome {
         Wait::Published | Wait::Durable => append.published().await?,
     };
     keep(args.out.as_deref(), &proven)?;
-    report(args.json, proven.acked(), Some(proven.head().size().get()))
+    report(args.json, proven.acked(), Some(proven.head()))
 }
 
 fn keep(out: Option<&Path>, proven: &Proven) -> Outcome {
@@ -164,7 +164,7 @@ async fn acknowledge(as_json: bool, mut acks: Acks) -> Outcome<u64> {
     let mut count = 0_u64;
     while let Some(ack) = acks.next().await {
         let StreamAck { acked, head, .. } = ack.map_err(|error| broken(count, error))?;
-        report(as_json, &acked, head.map(|head| head.size().get()))?;
+        report(as_json, &acked, head.as_ref())?;
         count += 1;
     }
     Ok(count)
@@ -191,31 +191,33 @@ fn broken(acknowledged: u64, error: StreamError) -> Failure {
     ))
 }
 
-fn report(as_json: bool, acked: &Acked, proven_in: Option<u64>) -> Outcome {
-    output::either(as_json, || ack_json(acked, proven_in), || describe(acked, proven_in))
+fn report(as_json: bool, acked: &Acked, head: Option<&VerifiedHead>) -> Outcome {
+    output::either(as_json, || ack_json(acked, head), || describe(acked, head))
 }
 
-fn ack_json(acked: &Acked, proven_in: Option<u64>) -> Value {
+fn ack_json(acked: &Acked, head: Option<&VerifiedHead>) -> Value {
     json!({
         "index": acked.index.get(),
         "leaf_hash": acked.leaf_hash.to_string(),
         "log_time": output::precise_time(acked.log_time),
         "duplicate": acked.duplicate,
-        "proven_in_size": proven_in,
+        "proven_in_size": head.map(|head| head.size().get()),
     })
 }
 
-fn describe(acked: &Acked, proven_in: Option<u64>) -> String {
+fn describe(acked: &Acked, head: Option<&VerifiedHead>) -> String {
     let (index, hash) = (acked.index, output::brief(&acked.leaf_hash));
     let repeat = if acked.duplicate { ", by an earlier call with the same key" } else { "" };
-    match proven_in {
-        None => format!("entry {index} is durable{repeat}: leaf hash {hash}"),
-        Some(size) => {
-            format!(
-                "entry {index} is published{repeat}, proven under the head of {size} entries: leaf hash {hash}"
-            )
+    let Some(head) = head else { return format!("entry {index} is durable{repeat}: leaf hash {hash}") };
+    // Without a word about witnesses where the caller trusts none.
+    let done = match head.witnesses() {
+        [] => "published".to_owned(),
+        by => {
+            format!("witnessed by {}", by.iter().map(|by| by.name.to_string()).collect::<Vec<_>>().join(", "))
         }
-    }
+    };
+    let size = output::entries(head.size().get());
+    format!("entry {index} is {done}{repeat}, proven under the head of {size}: leaf hash {hash}")
 }
 
 impl AppendArgs {
