@@ -7,13 +7,13 @@ mod events;
 mod server;
 mod stage;
 mod tamper;
+mod witnesses;
 
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Args;
-use graven_client::{Client, ConnectOptions, LogClient, Trust};
+use graven_client::LogClient;
 use graven_merkle::LeafIndex;
-use graven_note::Policy;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
@@ -28,11 +28,18 @@ Starts a server on a free port of this machine, appends 300 real AWS CloudTrail 
 audits them, then changes one byte in a copy of the log and shows that the audit names the entry. Takes a few \
 seconds and touches nothing but its own folder.
 
+With --witnesses it shows instead how a log is watched: most of them must have seen what is published, some of them may \
+be away, and none of them takes a history that was rewritten.
+
 Examples:
   graven demo
+  graven demo --witnesses 3
   graven demo --dir demo --keep    # look around in ./demo, with the server still running";
 
 const CLIENTS: usize = 8;
+
+/// The log's server, when nobody watches the log.
+const SERVE: &str = "serve --data-dir data --dev --listen 127.0.0.1:0";
 
 /// Entries that one compact proof covers.
 const SCATTERED: usize = 50;
@@ -51,7 +58,11 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 
-    /// Leave the server running and the folder in place, and say what to try next
+    /// Give the log this many witnesses, 3 to 9, of which most have to cosign what it publishes
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(3..=9))]
+    witnesses: Option<u8>,
+
+    /// Leave the servers running and the folder in place, and say what to try next
     #[arg(long)]
     keep: bool,
 }
@@ -59,16 +70,28 @@ pub(crate) struct DemoArgs {
 pub(crate) async fn run(args: DemoArgs) -> Outcome {
     let (folder, temporary) = working_folder(args.dir)?;
     let mut stage = Stage::open(folder)?;
+    let shown = match args.witnesses {
+        Some(count) => witnesses::show(&mut stage, count.into(), args.keep).await,
+        None => show(&mut stage, args.keep).await,
+    };
+    shown?;
+    if args.keep {
+        temporary.map(tempfile::TempDir::keep);
+    }
+    Ok(())
+}
+
+async fn show(stage: &mut Stage, keep: bool) -> Outcome {
     output::line("An audit log that anybody can check, from the first command to a changed byte.")?;
 
     title("A log with keys of its own, and its server")?;
     stage.run_into("init --data-dir data --origin demo.example/audit", "audit.vkeys")?;
-    let server = ServerProcess::start(&stage, args.keep)?;
-    stage.point_at(server.url());
-    let log = connect(&stage, server.url()).await?;
+    let server = ServerProcess::start(stage, SERVE, "server.log", keep)?;
+    stage.point_at(server.url(), "data/audit.policy")?;
+    let log = stage.connect().await?;
 
     title(&format!("{} real audit events, from {CLIENTS} clients at once", events::many().len()))?;
-    let smaller = append(&stage, &log).await?;
+    let smaller = append(stage, &log).await?;
 
     title("One more, with a proof to keep: somebody deletes the cloud's own audit trail")?;
     stage.write("event.json", events::trail_deleted())?;
@@ -85,20 +108,16 @@ pub(crate) async fn run(args: DemoArgs) -> Outcome {
 
     title("Anybody can audit all of it: over gRPC, or from the plain files, offline")?;
     stage.expect(0, "audit")?;
-    wait_for_site(&stage, deleted + 1).await?;
+    wait_for_site(stage, deleted + 1).await?;
     stage.expect(0, "audit --dir data/logs/audit/site")?;
 
     title("Now change one byte of one entry, in a copy of the stored log")?;
-    tamper::copy_and_flip(&stage, deleted + 1, deleted)?;
+    tamper::copy_and_flip(stage, "tampered", deleted + 1, deleted)?;
     let said = stage.expect(1, "audit --dir tampered")?;
     if !said.contains(&format!("entry {deleted}:")) {
         return Err(Failure::check_failed(format_args!("the audit should have named entry {deleted}")));
     }
-    finish(&stage, server, args.keep)?;
-    if args.keep {
-        temporary.map(tempfile::TempDir::keep);
-    }
-    Ok(())
+    finish(stage, vec![server], keep)
 }
 
 /// Where to work: the folder that was given, or a temporary one that goes when the value does.
@@ -116,12 +135,6 @@ fn working_folder(given: Option<PathBuf>) -> Outcome<(PathBuf, Option<tempfile::
     }
     let folder = fs::canonicalize(&folder).map_err(|error| Failure::file(&folder, &error))?;
     Ok((folder, None))
-}
-
-async fn connect(stage: &Stage, url: &str) -> Outcome<LogClient> {
-    let policy = fs::read(stage.path("data/audit.policy")).map_err(Failure::trouble)?;
-    let trust = Trust::of_policy(Policy::parse(&policy).map_err(Failure::trouble)?)?;
-    Ok(Client::connect(url, ConnectOptions::default()).await?.log("audit", trust))
 }
 
 /// Appends the events in two halves and answers the size of the head that was signed between them.
@@ -178,14 +191,15 @@ async fn wait_for_site(stage: &Stage, size: u64) -> Outcome {
     Err(Failure::check_failed("the server did not complete the log's plain files in time"))
 }
 
-fn finish(stage: &Stage, server: ServerProcess, keep: bool) -> Outcome {
+/// Stops the servers, the log's first, or leaves them.
+fn finish(stage: &Stage, servers: Vec<ServerProcess>, keep: bool) -> Outcome {
     if keep {
-        title("The server goes on. Try next")?;
-        let id = server.leave();
-        return output::line(stage.advice(id));
+        title("Everything goes on running. Try next")?;
+        let ids: Vec<_> = servers.into_iter().map(ServerProcess::leave).collect();
+        return output::line(stage.advice(&ids));
     }
-    title("Stop the server: it finishes what it has. Then its operator checks the data directory")?;
-    server.stop()?;
+    title("Stop the log's server: it finishes what it has. Then its operator checks the data directory")?;
+    servers.into_iter().try_for_each(ServerProcess::stop)?;
     stage.expect(0, "fsck --data-dir data")?;
     output::line("\nEverything went as it should.")
 }

@@ -1,4 +1,4 @@
-//! The demo's server: this program, as a process of its own.
+//! The demo's servers: this program, as processes of their own.
 
 use std::{
     fs::File,
@@ -15,8 +15,6 @@ use crate::{
     output,
 };
 
-const SERVE: &str = "serve --data-dir data --dev --listen 127.0.0.1:0";
-
 /// A running server. It is killed when this is dropped: a demo that failed leaves nothing behind.
 pub(super) struct ServerProcess {
     child: Option<Child>,
@@ -24,12 +22,13 @@ pub(super) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts it on a free port; one that is to stay is no longer reached by the terminal's signals.
-    pub(super) fn start(stage: &Stage, stays: bool) -> Outcome<Self> {
-        output::line(format_args!("$ graven {SERVE} 2> server.log &"))?;
-        let log = File::create(stage.path("server.log")).map_err(Failure::trouble)?;
-        let mut command = stage.command(SERVE);
-        command.stdout(Stdio::piped()).stderr(log);
+    /// Starts what these arguments say, its log going into a file; one that is to stay is no longer reached by the
+    /// terminal's signals.
+    pub(super) fn start(stage: &Stage, arguments: &str, log: &str, stays: bool) -> Outcome<Self> {
+        output::line(format_args!("$ graven {arguments} 2> {log} &"))?;
+        let mut command = stage.command(arguments);
+        let said = File::create(stage.path(log)).map_err(Failure::trouble)?;
+        command.stdout(Stdio::piped()).stderr(said);
         if stays {
             command.process_group(0);
         }
@@ -40,10 +39,9 @@ impl ServerProcess {
         }
         let mut server = Self { child: Some(child), url: String::new() };
         let url = ready.trim().strip_prefix("listening on ");
-        url.ok_or_else(|| Failure::check_failed("the server did not start: see server.log"))?
+        url.ok_or_else(|| Failure::check_failed(format_args!("the server did not start: see {log}")))?
             .clone_into(&mut server.url);
         say(ready.trim())?;
-        output::line(format_args!("$ export GRAVEN_SERVER={} GRAVEN_POLICY=data/audit.policy", server.url))?;
         Ok(server)
     }
 

@@ -6,19 +6,23 @@ use std::{
     process::{Command, Stdio},
 };
 
+use graven_client::{Client, ConnectOptions, LogClient, Trust};
+use graven_note::Policy;
+
 use crate::{
     exit::{Failure, Outcome},
     output,
 };
 
 /// Longest line of a command's output that is shown whole.
-const MAX_SHOWN: usize = 160;
+const MAX_SHOWN: usize = 240;
 
 /// A folder with a log, in which commands are run.
 pub(super) struct Stage {
     folder: PathBuf,
     program: PathBuf,
     url: String,
+    policy: &'static str,
 }
 
 /// Begins a part of the transcript.
@@ -34,12 +38,22 @@ pub(super) fn say(text: &str) -> Outcome {
 impl Stage {
     pub(super) fn open(folder: PathBuf) -> Outcome<Self> {
         let program = std::env::current_exe().map_err(Failure::trouble)?;
-        Ok(Self { folder, program, url: String::new() })
+        Ok(Self { folder, program, url: String::new(), policy: "" })
     }
 
-    /// From now on commands talk to this server, and trust what `init` wrote.
-    pub(super) fn point_at(&mut self, url: &str) {
+    /// From now on commands talk to this server, and trust what this policy says.
+    pub(super) fn point_at(&mut self, url: &str, policy: &'static str) -> Outcome {
+        output::line(format_args!("$ export GRAVEN_SERVER={url} GRAVEN_POLICY={policy}"))?;
         url.clone_into(&mut self.url);
+        self.policy = policy;
+        Ok(())
+    }
+
+    /// A client with that server and that policy.
+    pub(super) async fn connect(&self) -> Outcome<LogClient> {
+        let policy = fs::read(self.path(self.policy)).map_err(Failure::trouble)?;
+        let trust = Trust::of_policy(Policy::parse(&policy).map_err(Failure::trouble)?)?;
+        Ok(Client::connect(&self.url, ConnectOptions::default()).await?.log("audit", trust))
     }
 
     pub(super) fn url(&self) -> &str {
@@ -55,6 +69,11 @@ impl Stage {
         fs::write(&path, bytes).map_err(|error| Failure::file(&path, &error))
     }
 
+    pub(super) fn read(&self, name: &str) -> Outcome<String> {
+        let path = self.path(name);
+        fs::read_to_string(&path).map_err(|error| Failure::file(&path, &error))
+    }
+
     /// This program, in the folder, with the environment that the transcript states.
     pub(super) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(&self.program);
@@ -64,7 +83,7 @@ impl Stage {
             command.env_remove(variable);
         }
         if !self.url.is_empty() {
-            command.env("GRAVEN_SERVER", &self.url).env("GRAVEN_POLICY", "data/audit.policy");
+            command.env("GRAVEN_SERVER", &self.url).env("GRAVEN_POLICY", self.policy);
         }
         command
     }
@@ -100,17 +119,19 @@ impl Stage {
         Err(Failure::check_failed(format_args!("`graven {arguments}` failed: {}", ran.status)))
     }
 
-    /// What to try while the server goes on as process `id`.
-    pub(super) fn advice(&self, id: u32) -> String {
-        let (folder, program, url) = (self.folder.display(), self.program.display(), &self.url);
+    /// What to try while the servers go on as these processes.
+    pub(super) fn advice(&self, ids: &[u32]) -> String {
+        let (folder, program, url, policy) =
+            (self.folder.display(), self.program.display(), &self.url, self.policy);
+        let ids = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         format!(
             "  cd {folder}\n  \
              alias graven={program}\n  \
-             export GRAVEN_SERVER={url} GRAVEN_POLICY=data/audit.policy\n  \
+             export GRAVEN_SERVER={url} GRAVEN_POLICY={policy}\n  \
              echo 'alice logged in' | graven append --wait published --out login.tlog-proof -\n  \
              graven watch\n  \
              graven --help\n  \
-             kill {id}    # stops the server; everything is published and sealed first"
+             kill {ids}    # stops what was started; everything is published and sealed first"
         )
     }
 }

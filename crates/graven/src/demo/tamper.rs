@@ -2,7 +2,8 @@
 
 use std::{fs, io, path::Path};
 
-use graven_merkle::tile::{BundlePath, EntryBundle, TILE_WIDTH};
+use graven_merkle::tile::{BundlePath, EntryBundle, TILE_WIDTH, new_bundles};
+use graven_merkle::{Frontier, Hash, TreeSize, leaf_hash};
 
 use super::stage::{Stage, say};
 use crate::{
@@ -11,24 +12,35 @@ use crate::{
 };
 
 const SITE: &str = "data/logs/audit/site";
-const COPY: &str = "tampered";
 
-/// Copies the log of `size` entries and changes one bit in the middle of the entry at `index`.
-pub(super) fn copy_and_flip(stage: &Stage, size: u64, index: u64) -> Outcome {
-    output::line(format_args!("$ cp -r {SITE} {COPY}"))?;
-    copy(&stage.path(SITE), &stage.path(COPY)).map_err(Failure::trouble)?;
+/// Copies the log of `size` entries into a folder and changes one bit in the middle of the entry at `index`.
+pub(super) fn copy_and_flip(stage: &Stage, folder: &str, size: u64, index: u64) -> Outcome {
+    output::line(format_args!("$ cp -r {SITE} {folder}"))?;
+    copy(&stage.path(SITE), &stage.path(folder)).map_err(Failure::trouble)?;
     let bundle = bundle_of(size, index)?;
-    let path = stage.path(COPY).join(bundle.to_string());
+    let path = stage.path(folder).join(bundle.to_string());
     let mut bytes = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
     let at = middle_of(&bytes, bundle, index)?;
     let before = bytes[at];
     bytes[at] ^= 1;
     fs::write(&path, &bytes).map_err(|error| Failure::file(&path, &error))?;
     say(&format!(
-        "byte {at} of {COPY}/{bundle}, in entry {index}: {:?} is now {:?}",
+        "byte {at} of {folder}/{bundle}, in entry {index}: {:?} is now {:?}",
         char::from(before),
         char::from(bytes[at])
     ))
+}
+
+/// The root that the entries in a folder have, whatever its tiles and its checkpoint say.
+pub(super) fn root_of(stage: &Stage, folder: &str, size: TreeSize) -> Outcome<Hash> {
+    let mut tree = Frontier::new();
+    for bundle in new_bundles(TreeSize::ZERO, size) {
+        let path = stage.path(folder).join(bundle.to_string());
+        let bytes = fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
+        let entries = EntryBundle::parse(&bytes, bundle.width()).map_err(Failure::check_failed)?;
+        tree.append(entries.entries().map(leaf_hash));
+    }
+    Ok(tree.root())
 }
 
 fn bundle_of(size: u64, index: u64) -> Outcome<BundlePath> {
