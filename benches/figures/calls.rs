@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use graven_proto::v1::get_inclusion_proof_request::Target;
 use graven_proto::v1::{
     AppendBatchRequest, AppendRequest, AppendResponse, GetInclusionProofRequest, GetInclusionProofResponse,
-    GetMultiInclusionProofRequest,
+    GetMultiInclusionProofRequest, Wait,
 };
 use http::uri::PathAndQuery;
 use prost::Message;
@@ -73,6 +73,16 @@ pub(crate) fn append(entry_bytes: usize) -> impl Call {
     let entries = Entries::of(entry_bytes);
     move |link: Link| {
         let request = AppendRequest { entry: entries.one(), ..AppendRequest::default() };
+        async move { link.log().append(link.request(request)).await.map(drop) }
+    }
+}
+
+/// An append that waits for more than its own durability.
+pub(crate) fn append_waiting(entry_bytes: usize, wait: Wait) -> impl Call {
+    let entries = Entries::of(entry_bytes);
+    move |link: Link| {
+        let entry = entries.one();
+        let request = AppendRequest { entry, wait: wait.into(), ..AppendRequest::default() };
         async move { link.log().append(link.request(request)).await.map(drop) }
     }
 }

@@ -12,10 +12,14 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
+use crate::calls;
 use crate::peer::Peer;
 
 /// How long a caller waits that was refused for overload.
 const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a log that starts may take none.
+const START_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What one round gave.
 #[derive(Clone, Copy)]
@@ -85,6 +89,15 @@ impl Load {
     /// The connection of the `n`-th caller.
     pub(crate) fn link(&self, n: usize) -> &Link {
         &self.links[n % self.links.len()]
+    }
+
+    /// Appends one entry, as soon as the log takes any: with witnesses, once enough of them have answered.
+    pub(crate) async fn until_appended(&self, entry_bytes: usize) {
+        let (call, patience) = (calls::append(entry_bytes), Instant::now() + START_PATIENCE);
+        while let Err(status) = call.make(self.link(0).clone()).await {
+            assert!(Instant::now() < patience, "the log takes no entry: {status}");
+            tokio::time::sleep(REFUSED_PAUSE).await;
+        }
     }
 
     /// The log that the peer serves.

@@ -22,11 +22,15 @@ mod machine;
 mod options;
 mod peer;
 mod proof;
+mod rehash;
 mod report;
 mod rounds;
 mod size;
 mod start;
 mod stream;
+#[path = "../../tests/support/trees.rs"]
+mod trees;
+mod witness;
 mod world;
 
 use clap::{Parser, ValueEnum};
@@ -80,6 +84,9 @@ async fn measure(options: Options) {
             Family::Growth => growth::growth(&world, &mut table).await,
             Family::Audit => audit::audits(&world, &mut table).await,
             Family::Start => start::starts(&world, &mut table).await,
+            Family::Witnessed => witness::witnessed_append(&world, &mut table).await,
+            Family::Witness => witness::cosigning(&world, &mut table).await,
+            Family::Mirror => rehash::mirrors(&world, &mut table).await,
         }
     }
     table.print(file.as_deref());

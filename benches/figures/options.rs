@@ -60,6 +60,12 @@ pub(crate) enum Family {
     Audit,
     /// Start after kill -9 at 10^7 entries
     Start,
+    /// Witnessed − published append, with two of three local witnesses
+    Witnessed,
+    /// One witness: add-checkpoint over many logs, in process and over HTTP
+    Witness,
+    /// A mirror's hashing ÷ bare SHA-256 over the same bytes
+    Mirror,
 }
 
 impl Family {

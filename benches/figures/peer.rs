@@ -43,6 +43,14 @@ impl Data {
         Self { home, token: token.trim().to_owned() }
     }
 
+    /// Gives the log witnesses: from the next start on.
+    pub(crate) fn watch(&self, policy: &str) {
+        std::fs::write(self.home.join("witnesses.policy"), policy).expect("the policy can be written");
+        let settings = OpenOptions::new().append(true).open(self.home.join("graven.toml"));
+        let table = b"\n[witnessing.log]\npolicy = \"witnesses.policy\"\n";
+        settings.and_then(|mut file| file.write_all(table)).expect("the settings can be written");
+    }
+
     /// A server on it, with everything on but TLS, which the baseline has not either.
     pub(crate) fn serve(&self) -> Peer {
         let mut serve = graven(["serve", "--log-level", "error", "--config"]);
@@ -102,6 +110,13 @@ impl Peer {
     /// An echo that gives the answer in a file to who asks for a proof.
     pub(crate) fn echo_of(answer: &Path) -> Self {
         Self::start(Command::new(this_program()).arg("--echo-server").arg("--answer").arg(answer), None)
+    }
+
+    /// A witness on a data directory of its own.
+    pub(crate) fn witness(dir: &Path) -> Self {
+        let mut serve =
+            graven(["witness", "serve", "--listen", "127.0.0.1:0", "--log-level", "error", "--data-dir"]);
+        Self::start(serve.arg(dir).env("TOKIO_WORKER_THREADS", crate::WORKERS.to_string()), None)
     }
 
     fn start(command: &mut Command, token: Option<AsciiMetadataValue>) -> Self {

@@ -85,6 +85,15 @@ impl<T> Pairs<T> {
     }
 }
 
+impl<T> Pairs<T> {
+    /// What the figure has beyond its baseline, round by round.
+    pub(crate) fn difference(&self, of: impl Fn(&T) -> f64) -> Series {
+        let pairs = self.figure.values.iter().zip(&self.baseline.values);
+        let values = pairs.map(|(figure, baseline)| of(figure) - of(baseline)).collect();
+        Series { values, foreign_percent: self.figure.foreign_percent }
+    }
+}
+
 impl From<f64> for Series {
     /// A number that is what it is.
     fn from(value: f64) -> Self {
