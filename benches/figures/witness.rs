@@ -15,7 +15,7 @@ use graven_store::RealFs;
 use graven_witness::{KEY_TYPES, KeyType, Witness, add_log, init};
 use tokio::task::spawn_blocking;
 
-use crate::load::{Load, all};
+use crate::load::{Call as _, Load, all};
 use crate::peer::{Data, Peer};
 use crate::report::{Table, Target};
 use crate::rounds::Pairs;
@@ -50,8 +50,7 @@ pub(crate) async fn witnessed_append(world: &World, table: &mut Table) {
     let peer = data.serve();
     let load = Load::connect(&peer).await;
     load.until_appended(ENTRY_BYTES).await;
-    let p50 =
-        async |time, wait| load.run(1, time, calls::append_waiting(ENTRY_BYTES, wait)).await.p50_us / 1e3;
+    let p50 = async |time, wait| p50_ms(&load, time, wait).await;
     let found = world
         .rounds()
         .compare(async |time| p50(time, Wait::Published).await, async |time| p50(time, Wait::Witnessed).await)
@@ -60,6 +59,22 @@ pub(crate) async fn witnessed_append(world: &World, table: &mut Table) {
     table.add("append p50, witnessed", "ms", found.figure.series(|p50| *p50));
     let name = format!("witnessed ({QUORUM} of {WITNESSES}) − published append p50");
     table.judge(name, "ms", Target::AtMost(15.0), found.difference(|p50| *p50));
+}
+
+/// The median of appends that each begin when a head was just published: otherwise one that waits longer for its head would
+/// wait less for the next one, and the difference would not show.
+async fn p50_ms(load: &Load, time: Duration, wait: Wait) -> f64 {
+    let (end, mut times) = (Instant::now() + time, Vec::new());
+    let (before, call) =
+        (calls::append_waiting(ENTRY_BYTES, Wait::Published), calls::append_waiting(ENTRY_BYTES, wait));
+    while Instant::now() < end {
+        before.make(load.link(0).clone()).await.expect("it is appended");
+        let begun = Instant::now();
+        call.make(load.link(0).clone()).await.expect("it is appended");
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 /// How many checkpoints one witness cosigns, which remembers each of them durably.
