@@ -63,7 +63,7 @@ fn whoever_pinned_the_recovery_key_follows_and_refuses_who_still_has_the_old_key
     let rotate = "keys rotate --data-dir data --log audit --overlap 5 --recovery-key data/recovery-key.pem";
     let ran = bench.at(&it.server, rotate).ok();
     assert!(ran.stderr.contains("announced as entry 10") && ran.stderr.contains("15 entries"), "{ran}");
-    let new = ed25519(&ran.text());
+    let new = ed25519(ran.text());
     assert_ne!(new, it.old);
     it.add(3, 14);
     // Both sign, so nobody is left behind.

@@ -279,7 +279,6 @@ fn load_recovery(file: &Path, origin: &str) -> Outcome<LocalSigner> {
 
 fn unusable(file: &Path, error: &KeyFileError) -> Failure {
     match error {
-        KeyFileError::Io(error) => Failure::file(file, error),
         KeyFileError::Key(error) => Failure::trouble(format_args!("{}: {error}", file.display())),
         names_it => Failure::trouble(names_it),
     }
