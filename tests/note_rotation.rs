@@ -185,6 +185,13 @@ fn a_chain_of_rotations_is_followed_in_order_and_nothing_else_is() {
     let back = back.verify(recovery().vkey()).unwrap();
     assert!(matches!(keys.follow(&back, &origin()), Err(RotationError::Returns(_))));
 
+    // Who pinned both sets of keys while both signed, in whatever order, knows the same.
+    for pinned in [[0, 1], [1, 0]] {
+        let mut both = LogKeys::new(pinned.iter().flat_map(|n| vkeys(&generation(*n))).collect());
+        assert!(both.follow(&verified(0, 10), &origin()).unwrap());
+        assert!(both.follow(&verified(1, 20), &origin()).unwrap());
+        assert_eq!(both, keys);
+    }
     // Who pinned one type goes on with that type; who pinned a type that ends takes what there is.
     let mut one = LogKeys::new(vec![generation(0)[1].vkey().clone()]);
     assert!(one.follow(&verified(0, 10), &origin()).unwrap());

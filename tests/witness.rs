@@ -16,6 +16,8 @@ mod polling;
 mod quorum;
 #[path = "witness/rig.rs"]
 mod rig;
+#[path = "witness/rotating.rs"]
+mod rotating;
 #[path = "witness/sequences.rs"]
 mod sequences;
 #[path = "witness/subtrees.rs"]

@@ -176,6 +176,11 @@ impl Log {
         self
     }
 
+    /// The same log, with another key.
+    pub(crate) fn signed_by(self, signer: LocalSigner) -> Self {
+        Self { signer, ..self }
+    }
+
     pub(crate) fn key(&self) -> VerifierKey {
         self.signer.vkey().clone()
     }

@@ -361,22 +361,26 @@ impl LogKeys {
         if self.keys[..ended].iter().any(|key| text.old.contains(key)) {
             return Ok(false);
         }
-        let newest = &self.keys[ended..];
-        if !newest.iter().any(|key| text.old.contains(key)) {
+        // Somebody may have pinned new keys ahead of the rotation.
+        let (mut new, ending): (Vec<_>, Vec<_>) =
+            self.keys[ended..].iter().cloned().partition(|key| text.new.contains(key));
+        if !ending.iter().any(|key| text.old.contains(key)) {
             return Err(RotationError::Unconnected);
         }
         if let Some((before, _)) = self.ends.last().filter(|(before, _)| text.last_size <= *before) {
             return Err(RotationError::Order { found: text.last_size, before: *before });
         }
-        if let Some(back) = text.new.iter().find(|key| self.keys.contains(key)) {
+        if let Some(back) = text.new.iter().find(|key| self.keys[..ended].contains(key)) {
             return Err(RotationError::Returns(Box::new(back.clone())));
         }
         let known_type =
-            |key: &&VerifierKey| newest.iter().any(|known| known.signature_type() == key.signature_type());
-        let mut new: Vec<_> = text.new.iter().filter(known_type).cloned().collect();
+            |key: &&VerifierKey| ending.iter().any(|known| known.signature_type() == key.signature_type());
+        new.extend(text.new.iter().filter(known_type).filter(|key| !self.keys.contains(key)).cloned());
         if new.is_empty() {
             new.clone_from(&text.new);
         }
+        self.keys.truncate(ended);
+        self.keys.extend(ending);
         self.ends.push((text.last_size, self.keys.len()));
         self.keys.extend(new);
         Ok(true)

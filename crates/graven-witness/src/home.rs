@@ -7,6 +7,7 @@
 //! DATA/keys/TYPE.pem       its keys, mode 0600
 //! DATA/state               what it remembers (see `memory`); never made anew
 //! DATA/logs/HEX            a log that it knows, by the SHA-256 of its origin
+//! DATA/logs/HEX.rotations  how that log's keys changed, once they did: a history (graven_note::rotation)
 //! DATA/evidence/…          what logs signed that cannot both be true, for `graven evidence verify`
 //! ```
 //!
@@ -16,7 +17,8 @@
 //! graven-witness/v1        graven-witness-log/v1
 //! name example.com/w       origin <the log's origin>
 //! key <vkey>  (once or     key <vkey>  (once or more: the log's keys)
-//!              twice)      poll <URL>  (or not: where it is polled)
+//!              twice)      recovery <vkey>  (or not: the log's recovery key)
+//!                          poll <URL>  (or not: where it is polled)
 //!                          log <NAME>  (by gRPC, with this name; otherwise by its tiles)
 //!                          ca <FILE>   (each of the last four at most once)
 //!                          token-file <FILE>
@@ -28,7 +30,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use graven_note::{
-    InvalidKeyName, InvalidOrigin, KeyName, LocalSigner, Origin, SigningKeyError, VerifierKey,
+    InvalidKeyName, InvalidOrigin, KeyName, LocalSigner, LogKeys, Origin, RotationError, SigningKeyError,
+    VerifierKey,
+    rotation::{MAX_HISTORY_BYTES, parse_history},
 };
 use graven_store::chain::ChainError;
 use graven_store::fs::{Fs, Lock, Mode};
@@ -86,6 +90,9 @@ pub enum HomeError {
     /// Not the origin of a log.
     #[error(transparent)]
     Origin(#[from] InvalidOrigin),
+    /// No history of rotations of this log, or none that its recovery key authorised.
+    #[error("the log's new keys: {0}")]
+    Rotation(#[from] RotationError),
     /// No key, or too many of something.
     #[error("{0}")]
     Refused(&'static str),
@@ -103,8 +110,12 @@ pub struct Initialized {
 pub struct KnownLog {
     /// The log.
     pub origin: Origin,
-    /// The keys of which one has to have signed its checkpoints.
+    /// The keys that the operator gave.
     pub keys: Vec<VerifierKey>,
+    /// The key that may hand the log over to new keys.
+    pub recovery: Option<VerifierKey>,
+    /// The keys of which one has to have signed its checkpoints: those that were given, and those that followed.
+    pub current: LogKeys,
     /// Where it is polled; `None`: it comes by itself.
     pub poll: Option<Poll>,
 }
@@ -173,6 +184,45 @@ pub fn add_log(fs: &dyn Fs, dir: &Path, origin: &str, keys: &[VerifierKey]) -> R
     })
 }
 
+/// Follows a known log to new keys: by its recovery key, which is remembered, and a history of its rotations. From then on no
+/// checkpoint above the old keys' last size is cosigned that these alone signed. A running witness notices.
+///
+/// # Errors
+/// See [`HomeError`].
+pub fn follow_log(
+    fs: &dyn Fs,
+    dir: &Path,
+    origin: &str,
+    recovery: Option<VerifierKey>,
+    history: &[u8],
+) -> Result<KnownLog, HomeError> {
+    let log = change_log(fs, dir, origin, |log| log.recovery = recovery.or(log.recovery.take()))?;
+    let current = follow(&log, history)?;
+    // Histories only grow: an older one takes nothing back.
+    if current.all().len() <= log.current.all().len() {
+        return Ok(log);
+    }
+    fs.replace_durable(&rotations_file(dir, &log.origin), history, Mode::Shared)?;
+    Ok(KnownLog { current, ..log })
+}
+
+/// The keys of a log after a history.
+fn follow(log: &KnownLog, history: &[u8]) -> Result<LogKeys, HomeError> {
+    let mut keys = LogKeys::new(log.keys.clone());
+    for (_, rotation) in parse_history(history)? {
+        let recovery = log.recovery.as_ref();
+        let recovery =
+            recovery.ok_or(HomeError::Refused("give the log's recovery key as well: --recovery VKEY"))?;
+        match keys.follow(&rotation.verify(recovery)?, &log.origin) {
+            Ok(_) => {}
+            // Those before the keys that were given lead up to them.
+            Err(RotationError::Unconnected) if keys.newest().len() == keys.all().len() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(keys)
+}
+
 /// Says where a known log is polled from now on, or that it is not. A running witness notices.
 ///
 /// # Errors
@@ -198,19 +248,26 @@ fn change_log(
     if !fs.exists(&file)? && fs.list(&dir.join("logs"))?.len() >= MAX_LOGS {
         return Err(HomeError::Refused("this witness knows as many logs as it may: start another one"));
     }
-    let mut log = known_log(fs, dir, &origin)?.unwrap_or(KnownLog { origin, keys: Vec::new(), poll: None });
+    let mut log = known_log(fs, dir, &origin)?.unwrap_or(KnownLog {
+        origin,
+        keys: Vec::new(),
+        recovery: None,
+        current: LogKeys::new(Vec::new()),
+        poll: None,
+    });
     change(&mut log);
     if log.keys.is_empty() || log.keys.len() > MAX_KEYS_PER_LOG {
         return Err(HomeError::Refused("a log has 1 to 16 keys"));
     }
     let text = log_text(&log);
-    if parse_log(&text).as_ref() != Some(&log) || text.len() as u64 > MAX_MANIFEST_BYTES {
+    if parse_log(&text).is_none_or(|parsed| parsed.poll != log.poll) || text.len() as u64 > MAX_MANIFEST_BYTES
+    {
         return Err(HomeError::Refused(
             "addresses and names of files are UTF-8 text of one line, and not too long",
         ));
     }
     fs.replace_durable(&file, text.as_bytes(), Mode::Shared)?;
-    Ok(log)
+    read_log(fs, &file)
 }
 
 /// The logs that a witness knows.
@@ -266,12 +323,19 @@ fn require(fs: &dyn Fs, dir: &Path) -> Result<Vec<VerifierKey>, HomeError> {
 }
 
 fn read_log(fs: &dyn Fs, path: &Path) -> Result<KnownLog, HomeError> {
-    parse_log(&read_text(fs, path)?).ok_or_else(|| HomeError::Damaged(path.to_owned()))
+    let log = parse_log(&read_text(fs, path)?).ok_or_else(|| HomeError::Damaged(path.to_owned()))?;
+    let history = path.with_extension("rotations");
+    if !fs.exists(&history)? {
+        return Ok(log);
+    }
+    let current = follow(&log, &fs.read(&history, MAX_HISTORY_BYTES as u64)?);
+    Ok(KnownLog { current: current.map_err(|_| HomeError::Damaged(history))?, ..log })
 }
 
 fn log_text(log: &KnownLog) -> String {
     let mut text = format!("{LOG_MANIFEST}origin {}\n", log.origin);
     text.extend(log.keys.iter().map(|key| format!("key {key}\n")));
+    text.extend(log.recovery.as_ref().map(|key| format!("recovery {key}\n")));
     if let Some(poll) = &log.poll {
         text += &format!("poll {}\n", poll.url);
         text.extend(poll.log.as_ref().map(|name| format!("log {name}\n")));
@@ -291,9 +355,15 @@ fn log_text(log: &KnownLog) -> String {
 /// Takes exactly what [`log_text`] writes.
 fn parse_log(text: &str) -> Option<KnownLog> {
     let (origin, rest) = text.strip_prefix(LOG_MANIFEST)?.strip_prefix("origin ")?.split_once('\n')?;
-    let (keys, poll) = rest.split_at(rest.find("\npoll ").map_or(rest.len(), |at| at + 1));
-    let log =
-        KnownLog { origin: Origin::new(origin).ok()?, keys: parse_keys(keys)?, poll: parse_poll(poll)? };
+    let at = |word: &str| rest.find(word).map(|at| at + 1);
+    let (keys, rest) = rest.split_at(at("\nrecovery ").or(at("\npoll ")).unwrap_or(rest.len()));
+    let (recovery, poll) = match rest.strip_prefix("recovery ").and_then(|rest| rest.split_once('\n')) {
+        Some((vkey, poll)) => (Some(VerifierKey::parse(vkey).ok()?), poll),
+        None => (None, rest),
+    };
+    let (keys, poll) = (parse_keys(keys)?, parse_poll(poll)?);
+    let current = LogKeys::new(keys.clone());
+    let log = KnownLog { origin: Origin::new(origin).ok()?, keys, recovery, current, poll };
     (log_text(&log) == text).then_some(log)
 }
 
@@ -324,6 +394,10 @@ fn read_text(fs: &dyn Fs, path: &Path) -> Result<String, HomeError> {
 
 fn log_file(dir: &Path, origin: &Origin) -> PathBuf {
     dir.join("logs").join(origin.sha256_hex())
+}
+
+fn rotations_file(dir: &Path, origin: &Origin) -> PathBuf {
+    log_file(dir, origin).with_extension("rotations")
 }
 
 fn key_dir(dir: &Path) -> PathBuf {

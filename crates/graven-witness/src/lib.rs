@@ -36,7 +36,7 @@ mod witness;
 
 pub use graven_note::witness::Refused;
 pub use home::{
-    HomeError, Initialized, KnownLog, MAX_KEYS_PER_LOG, Poll, add_log, init, known_logs, poll_log,
+    HomeError, Initialized, KnownLog, MAX_KEYS_PER_LOG, Poll, add_log, follow_log, init, known_logs, poll_log,
 };
 pub use http::router;
 pub use keys::{KEY_TYPES, KeyType};

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use graven_merkle::{ConsistencyProof, TreeSize, VerifyError, verify_consistency};
@@ -25,6 +26,9 @@ use crate::memory::{LogHash, Memory, MemoryError, Remembered};
 /// Seconds since 1970.
 pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
+/// For how long what was read of a log counts: an operator who ended a key is obeyed within that time.
+const MAX_KNOWN_AGE: Duration = Duration::from_secs(1);
+
 /// A witness that is at work.
 pub struct Witness {
     fs: Arc<dyn Fs>,
@@ -32,7 +36,7 @@ pub struct Witness {
     signers: Arc<Vec<LocalSigner>>,
     memory: Arc<Memory>,
     clock: Clock,
-    known: RwLock<HashMap<Origin, Arc<KnownLog>>>,
+    known: RwLock<HashMap<Origin, (Instant, Arc<KnownLog>)>>,
     /// What was cosigned last, as it is shown to monitors.
     shown: Mutex<HashMap<LogHash, (TreeSize, u64, SignedNote)>>,
     _lock: Box<dyn Lock>,
@@ -218,15 +222,15 @@ impl Witness {
     }
 
     fn signed_by_log(&self, origin: &Origin, note: &[u8]) -> Result<VerifiedCheckpoint, Refused> {
-        let open =
-            |log: &KnownLog| VerifiedCheckpoint::open(note, origin, &log.keys).map_err(Refused::NotSigned);
+        let open = |log: &KnownLog| log.current.open(note, origin).map_err(Refused::NotSigned);
         let known = self.known.read().get(origin).cloned();
-        if let Some(log) = &known
+        if let Some((read, log)) = &known
+            && read.elapsed() < MAX_KNOWN_AGE
             && let Ok(verified) = open(log)
         {
             return Ok(verified);
         }
-        // The operator may have added the log, or a key, meanwhile.
+        // The operator may have added the log, or a key, or ended one meanwhile.
         open(&*self.read_log(origin)?)
     }
 
@@ -234,7 +238,7 @@ impl Witness {
         let read = home::known_log(&*self.fs, &self.dir, origin);
         let log = read.map_err(|error| Refused::Failed(error.to_string()))?.ok_or(Refused::UnknownLog)?;
         let log = Arc::new(log);
-        self.known.write().insert(origin.clone(), log.clone());
+        self.known.write().insert(origin.clone(), (Instant::now(), log.clone()));
         Ok(log)
     }
 

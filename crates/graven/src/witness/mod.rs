@@ -6,8 +6,9 @@ mod serve;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use graven_note::VerifierKey;
 use graven_store::{RealFs, key_file::KeyFileError};
-use graven_witness::{HomeError, KEY_TYPES, KeyType, add_log, init, known_logs, poll_log};
+use graven_witness::{HomeError, KEY_TYPES, KeyType, add_log, follow_log, init, known_logs, poll_log};
 
 use crate::{
     exit::{Exit, Failure, Outcome},
@@ -89,12 +90,21 @@ struct AddLogArgs {
 
     /// A verifier key of the log; may be given several times
     #[arg(long = "key", value_name = "VKEY")]
-    #[arg(required_unless_present_any = ["key_files", "poll", "poll_server", "no_poll"])]
+    #[arg(required_unless_present_any = ["key_files", "recovery", "rotations", "poll", "poll_server", "no_poll"])]
     keys: Vec<String>,
 
     /// File with verifier keys of the log, one a line
     #[arg(long = "keys", value_name = "FILE")]
     key_files: Vec<PathBuf>,
+
+    /// The verifier key of the log's recovery key, which may hand the log over to new keys
+    #[arg(long, value_name = "VKEY")]
+    recovery: Option<String>,
+
+    /// How the log's keys changed, as `graven keys history` prints it and --recovery authorised it: the new keys count as well,
+    /// and the old ones no more above their last size
+    #[arg(long, value_name = "FILE")]
+    rotations: Option<PathBuf>,
 
     #[command(flatten)]
     poll: poll::PollArgs,
@@ -137,7 +147,16 @@ fn run_add_log(args: &AddLogArgs) -> Outcome {
     if let Some(poll) = change {
         log = poll_log(&RealFs, &args.data_dir, &args.origin, poll)?;
     }
-    let (count, s) = (log.keys.len(), if log.keys.len() == 1 { "" } else { "s" });
+    if args.recovery.is_some() || args.rotations.is_some() {
+        let parse = |vkey: &String| VerifierKey::parse(vkey);
+        let recovery = args.recovery.as_ref().map(parse).transpose();
+        let recovery = recovery.map_err(|error| Failure::trouble(format_args!("--recovery: {error}")))?;
+        let read = |path: &PathBuf| std::fs::read(path).map_err(|error| Failure::file(path, &error));
+        let history = args.rotations.as_ref().map(read).transpose()?.unwrap_or_default();
+        log = follow_log(&RealFs, &args.data_dir, &args.origin, recovery, &history)?;
+    }
+    let known = log.current.all().len();
+    let (count, s) = (known, if known == 1 { "" } else { "s" });
     let polled = log.poll.as_ref().map_or_else(String::new, |poll| format!(", and {}", poll::shown(poll)));
     output::note(format_args!("{} is known by {count} key{s}{polled}", log.origin));
     Ok(())
@@ -146,7 +165,12 @@ fn run_add_log(args: &AddLogArgs) -> Outcome {
 fn run_list(args: &ListArgs) -> Outcome {
     for log in known_logs(&RealFs, &args.data_dir)? {
         output::line(&log.origin)?;
-        log.keys.iter().try_for_each(|key| output::line(format_args!("  {key}")))?;
+        log.current.all().iter().try_for_each(|key| match log.current.last_size_of(key) {
+            Some(last_size) => {
+                output::line(format_args!("  {key} up to {}", output::entries(last_size.get())))
+            }
+            None => output::line(format_args!("  {key}")),
+        })?;
         let polled = log.poll.iter().map(poll::shown);
         polled.into_iter().try_for_each(|polled| output::line(format_args!("  {polled}")))?;
     }
