@@ -209,6 +209,30 @@ fn a_client_that_goes_away_leaves_what_was_proven() {
 }
 
 #[test]
+fn an_upload_that_others_overtook_does_not_bring_the_mirror_back() {
+    let log = Log::new(300);
+    let pushed = Pushed::new(&log);
+    pushed.pend(&log, 0, 290);
+    pushed.pend(&log, 290, 300);
+    let body = log.add_entries(0, 290, b"", usize::MAX);
+    let (most, last) = body.split_at(body.len() - 1);
+    let mut slow = Connection::plain(pushed.mirror.address());
+    let head =
+        format!("POST /add-entries HTTP/1.1\r\nhost: m\r\n{BYTES}\r\ncontent-length: {}\r\n\r\n", body.len());
+    slow.send(&[head.as_bytes(), most].concat()).unwrap();
+    let begun = Instant::now();
+    // There is no gap once the first package of the slow one is here.
+    while pushed.add_entries(&log.add_entries(256, 300, b"", usize::MAX)).status != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the slow one is not taken at all");
+        thread::sleep(Duration::from_millis(10));
+    }
+    slow.send(last).unwrap();
+    let answer = slow.receive(true).unwrap();
+    assert_eq!((answer.status, Info::parse(&answer.body).next), (409, 300));
+    assert!(pushed.get("checkpoint").body.starts_with(b"example.com/audit\n300\n"));
+}
+
+#[test]
 fn what_does_not_hold_is_refused_and_nothing_of_it_is_kept() {
     let log = Log::new(1_000);
     let pushed = Pushed::new(&log);

@@ -24,7 +24,8 @@ struct Promised {
 
 /// A life of a mirror: pushes in one part and in two, a poll between them, and how far it got. Ends with the first refusal.
 async fn live(running: &Running, log: &Log, sites: &[Site], promised: &mut Promised) -> Result<(), u16> {
-    for to in [300, 700] {
+    // With 300 and 400 entries one tile is the same, and must be there while it is written about.
+    for to in [300, 400, 700] {
         if promised.pending < to {
             done(running.pend(log, promised.pending, to).await)?;
             promised.pending = to;
