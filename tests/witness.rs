@@ -5,6 +5,11 @@
 #[allow(dead_code)] // shared with other tests, and each needs a part of it
 #[path = "support/fake_log.rs"]
 mod fake_log;
+#[path = "witness/floods.rs"]
+mod floods;
+#[allow(dead_code)] // shared with other tests, and each needs a part of it
+#[path = "hostile/h2.rs"]
+mod h2;
 #[allow(dead_code)]
 #[path = "hostile/http1.rs"]
 mod http1;

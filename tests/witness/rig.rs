@@ -139,6 +139,13 @@ impl Running {
         self.post("add-checkpoint", request.to_string().as_bytes())
     }
 
+    /// What it has in memory.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        resident.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// Ends it, and returns where it was.
     pub(crate) fn stop(self) -> String {
         self.address.clone()

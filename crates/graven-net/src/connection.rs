@@ -120,13 +120,15 @@ async fn drive(
             // Over HTTP/2 nobody else counts them, and each costs more than its few bytes.
             let answer = (request.headers().len() <= MAX_HEADERS).then(|| {
                 request.extensions_mut().insert(peer.clone());
-                router.clone().call(request)
+                router.clone().call(Heard::body_of(request, activity.clone()))
             });
+            let activity = activity.clone();
             async move {
                 let response = match answer {
                     Some(answer) => answer.await?,
                     None => text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers\n"),
                 };
+                activity.heard();
                 Ok::<_, Infallible>(Counted::body_of(response, call))
             }
         }
@@ -188,7 +190,7 @@ struct Activity {
     last_ms: AtomicU64,
     /// Pieces of large answers that wait for their reader, and since when.
     offered: Mutex<HashMap<u64, Instant>>,
-    /// Goes with the first call.
+    /// Goes with the first request that is here as a whole, or has an answer.
     newcomer: Mutex<Option<Newcomer>>,
 }
 
@@ -219,12 +221,14 @@ impl Activity {
     }
 
     fn begin(self: &Arc<Self>) -> Call {
-        if self.last_ms.load(Ordering::Relaxed) == 0 {
-            drop(self.newcomer.lock().unwrap_or_else(PoisonError::into_inner).take());
-        }
         self.touch();
         self.under_way.fetch_add(1, Ordering::Relaxed);
         Call(self.clone())
+    }
+
+    /// It has asked for something.
+    fn heard(&self) {
+        drop(self.newcomer.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn offered(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
@@ -260,6 +264,48 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.0.touch();
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of a request: with its end the connection has asked for something.
+struct Heard {
+    body: Incoming,
+    activity: Arc<Activity>,
+}
+
+impl Heard {
+    fn body_of(request: Request<Incoming>, activity: Arc<Activity>) -> Request<Self> {
+        let request = request.map(|body| Self { body, activity });
+        request.body().look();
+        request
+    }
+
+    fn look(&self) {
+        if self.body.is_end_stream() {
+            self.activity.heard();
+        }
+    }
+}
+
+impl HttpBody for Heard {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.look();
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -1,5 +1,6 @@
-//! Connections that have not asked for anything yet. When there is room for no more, the oldest of them gives way:
-//! however many somebody opens and leaves, whoever comes to ask gets in.
+//! Connections that have not asked for anything yet: none of their requests is here as a whole, and none is answered. When
+//! there is room for no more, the oldest of them gives way: however many somebody opens and leaves, whoever comes to ask
+//! gets in.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

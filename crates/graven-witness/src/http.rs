@@ -1,26 +1,36 @@
 //! C2SP tlog-witness over HTTP.
 //!
 //! ```text
-//! POST /add-checkpoint        200 signature lines │ 400 │ 403 │ 404 │ 409 size │ 413 │ 422 │ 500 │ 503
-//! POST /sign-subtree          200 signature lines │ 400 │ 403 │ 404 │ 413 │ 422 │ 500
+//! POST /add-checkpoint        200 signature lines │ 400 │ 403 │ 404 │ 408 │ 409 size │ 413 │ 422 │ 500 │ 503
+//! POST /sign-subtree          200 signature lines │ 400 │ 403 │ 404 │ 408 │ 413 │ 422 │ 500 │ 503
 //! GET  /<hex>/checkpoint      200 checkpoint, cosigned │ 404        hex: SHA-256 of the origin
 //! GET  /healthz               200
 //! ```
+//!
+//! 408 and 503 where a request was not here in time or found no room (`graven_net::Bodies`), 503 also where too many wait to be
+//! remembered.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
-use graven_net::{TEXT, text};
+use graven_net::{Bodies, TEXT, text};
 use graven_note::SignatureLine;
-use graven_note::witness::{MAX_REQUEST_BYTES, Refused, SIZE_TYPE, WireError};
+use graven_note::witness::{MAX_REQUEST_BYTES, Refused, SIZE_TYPE};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use metrics::counter;
 
 use crate::witness::Witness;
+
+/// A witness, and room for what it is asked.
+#[derive(Clone)]
+struct Site {
+    witness: Arc<Witness>,
+    bodies: Arc<Bodies>,
+}
 
 /// Everything that a witness answers.
 pub fn router(witness: Arc<Witness>) -> Router {
@@ -30,30 +40,30 @@ pub fn router(witness: Arc<Witness>) -> Router {
         .route("/{log}/checkpoint", get(checkpoint))
         .route("/healthz", get(async || text(StatusCode::OK, "ok\n")))
         .fallback(async || text(StatusCode::NOT_FOUND, "not found\n"))
-        .with_state(witness)
+        .with_state(Site { witness, bodies: Arc::default() })
 }
 
-async fn add_checkpoint(State(witness): State<Arc<Witness>>, request: Request<Body>) -> Response<Body> {
-    let answer = match body(request).await {
-        Ok(body) => witness.add_checkpoint(&body).await,
-        Err(refused) => Err(refused),
+async fn add_checkpoint(State(site): State<Site>, request: Request<Body>) -> Response<Body> {
+    let answer = match site.bodies.read(request.into_body(), MAX_REQUEST_BYTES).await {
+        Ok(body) => lines_or(site.witness.add_checkpoint(&body).await),
+        Err(error) => error.answer(),
     };
-    counted("add-checkpoint", lines_or(answer))
+    counted("add-checkpoint", answer)
 }
 
-async fn sign_subtree(State(witness): State<Arc<Witness>>, request: Request<Body>) -> Response<Body> {
-    let answer = match body(request).await {
-        Ok(body) => witness.sign_subtree(&body).await,
-        Err(refused) => Err(refused),
+async fn sign_subtree(State(site): State<Site>, request: Request<Body>) -> Response<Body> {
+    let answer = match site.bodies.read(request.into_body(), MAX_REQUEST_BYTES).await {
+        Ok(body) => lines_or(site.witness.sign_subtree(&body).await),
+        Err(error) => error.answer(),
     };
-    counted("sign-subtree", lines_or(answer))
+    counted("sign-subtree", answer)
 }
 
-async fn checkpoint(State(witness): State<Arc<Witness>>, Path(log): Path<String>) -> Response<Body> {
+async fn checkpoint(State(site): State<Site>, Path(log): Path<String>) -> Response<Body> {
     let not_found = || text(StatusCode::NOT_FOUND, "no checkpoint of this log was cosigned here\n");
     let answer = match unhex(&log) {
         None => not_found(),
-        Some(log) => match witness.checkpoint(log).await {
+        Some(log) => match site.witness.checkpoint(log).await {
             Ok(Some(note)) => {
                 let mut answer = text(StatusCode::OK, note.as_str().to_owned());
                 answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -64,12 +74,6 @@ async fn checkpoint(State(witness): State<Arc<Witness>>, Path(log): Path<String>
         },
     };
     counted("checkpoint", answer)
-}
-
-async fn body(request: Request<Body>) -> Result<Vec<u8>, Refused> {
-    let read = to_bytes(request.into_body(), MAX_REQUEST_BYTES).await;
-    // A body that was cut short is no request either, and whoever cut it is gone.
-    read.map(Vec::from).map_err(|_| WireError::TooLarge(MAX_REQUEST_BYTES).into())
 }
 
 fn lines_or(answer: Result<Vec<SignatureLine>, Refused>) -> Response<Body> {

@@ -32,6 +32,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// No log is looked at more often than that.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Requests that one connection may have under way: a log has one at a time, and whoever passes on for many opens more.
+const MAX_STREAMS: u32 = 16;
+/// A connection that asks for nothing for this long is ended: logs come once in some seconds, or connect anew.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 const EXAMPLES: &str = "\
 Prints `listening on http://HOST:PORT` (https with TLS) once it answers: POST /add-checkpoint and /sign-subtree for logs, \
@@ -102,7 +106,8 @@ pub(super) async fn run(args: ServeArgs) -> Outcome {
     let material = Material::load(tls, None)?;
     let (witness, writer) = Witness::open(Arc::new(RealFs), &args.data_dir, now)?;
     let (listener, address) = bind(args.listen).await?;
-    let limits = Arc::new(Limits::default());
+    let limits = Limits { max_streams: MAX_STREAMS, idle_timeout: IDLE_TIMEOUT, ..Limits::default() };
+    let limits = Arc::new(limits);
     let tls = material.tls();
     let scheme = if tls.is_some() { "https" } else { "http" };
     let port = Port { listener, tls, router: router(witness.clone()), limits: limits.clone() };
