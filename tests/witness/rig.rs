@@ -232,6 +232,14 @@ impl Log {
         AddCheckpoint::new(size(from as u64), proof, self.checkpoint(to)).unwrap()
     }
 
+    /// A request to cosign three leaves as the first, with this many bytes of extension lines.
+    pub(crate) fn request_extended(&self, bytes: usize) -> AddCheckpoint {
+        let head = Checkpoint::new(self.origin().parse().unwrap(), size(3), mth(&self.leaves[..3]));
+        let head = head.with_extensions(vec!["x".repeat(bytes)]).unwrap();
+        let note = sign_checkpoint(&head, &[&self.signer], 0).unwrap();
+        AddCheckpoint::new(size(0), ConsistencyProof::from_hashes(Vec::new()).unwrap(), note).unwrap()
+    }
+
     pub(crate) fn request_with(&self, from: usize, to: usize, line: &SignatureLine) -> AddCheckpoint {
         let mut request = self.request(from, to);
         request.note = request.note.with_signature(line).unwrap();

@@ -28,7 +28,7 @@ const DIGEST_BYTES: usize = 32;
 /// Longest payload.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 /// Longest file that is written or opened: rotation keeps real ones far below.
-const MAX_FILE_BYTES: u64 = 256 << 20;
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Longest record.
 const MAX_RECORD_BYTES: usize = HEADER_BYTES + MAX_PAYLOAD_BYTES + DIGEST_BYTES;
 /// Most bytes that are hashed in search of a whole record in a tail, which a torn payload full of would-be headers

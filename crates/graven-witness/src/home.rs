@@ -45,8 +45,8 @@ const MANIFEST: &str = "graven-witness/v1\n";
 const LOG_MANIFEST: &str = "graven-witness-log/v1\n";
 /// Keys that a witness knows of one log.
 pub const MAX_KEYS_PER_LOG: usize = 16;
-/// Logs that a witness may know: what it remembers of each, some 4 kB and seldom more than 10, must fit its state twice.
-const MAX_LOGS: usize = 10_000;
+/// Logs that a witness may know: what it remembers of each must fit its state twice (see `memory`).
+pub(crate) const MAX_LOGS: usize = 10_000;
 /// Longest manifest: [`MAX_KEYS_PER_LOG`] keys of about 1.8 kB, and an origin.
 const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 

@@ -10,8 +10,9 @@
 //!    note          …   the checkpoint with the log's own signatures that were verified, and no others
 //! ```
 //!
-//! The origin and the size are in the note. Of several updates of one log the last counts. When the file has grown past
-//! [`ROTATE_BYTES`] and twice what its content needs, a new one that begins with the last update of each log takes its place.
+//! The origin and the size are in the note. Of several updates of one log the last counts. Before a record that comes when the
+//! file has grown past [`ROTATE_BYTES`] and twice what its content needs, a new one that begins with the last update of each log
+//! takes its place. A note is bounded, and so are the logs of a witness: no log's key can make the file longer than it may be.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,17 +22,28 @@ use std::sync::Arc;
 use graven_merkle::TreeSize;
 use graven_note::{Checkpoint, SignedNote};
 use graven_store::ChainFile;
-use graven_store::chain::{ChainError, MAX_PAYLOAD_BYTES};
+use graven_store::chain::{ChainError, MAX_FILE_BYTES, MAX_PAYLOAD_BYTES};
 use graven_store::fs::Fs;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use crate::home::MAX_LOGS;
+
+/// Longest note that is remembered, in bytes: a text, and the log's own signatures, of which three may be by ML-DSA-44.
+pub(crate) const MAX_REMEMBERED_BYTES: usize = 12 << 10;
 /// Length at which the file may begin anew.
 const ROTATE_BYTES: u64 = 64 << 20;
-/// Updates that may wait for the record after the one that is being written.
+/// Updates that may wait for the record after the one that is being written: 48 MiB of notes at most.
 const MAX_WAITING: usize = 4096;
 /// An update beside its note.
 const UPDATE_HEADER_BYTES: usize = 12;
+
+// Whatever logs sign, there is room for one more record.
+const _: () = {
+    let needed = MAX_LOGS * (MAX_REMEMBERED_BYTES + UPDATE_HEADER_BYTES);
+    let longest = if 2 * needed as u64 > ROTATE_BYTES { 2 * needed as u64 } else { ROTATE_BYTES };
+    assert!(longest + 2 * MAX_PAYLOAD_BYTES as u64 <= MAX_FILE_BYTES);
+};
 
 /// The last checkpoint of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,13 +196,13 @@ impl Memory {
             batch.done.push((done, Ok(update.time_seconds)));
             batch.newest.insert(log, update);
         }
-        self.commit(&mut payload, &mut batch)?;
-        self.rotate_if_due()
+        self.commit(&mut payload, &mut batch)
     }
 
     /// Makes a record durable, and only then known.
     fn commit(&self, payload: &mut Vec<u8>, batch: &mut Batch) -> io::Result<()> {
         if !payload.is_empty() {
+            self.rotate_if_due()?;
             self.chain.lock().append(payload)?;
             payload.clear();
             self.logs.lock().extend(batch.newest.drain());
@@ -305,6 +317,30 @@ mod tests {
     fn sizes(memory: &Memory) -> Vec<u64> {
         let size = |log| memory.of(&update(log, 1).checkpoint.origin().sha256());
         (0..LOGS).map(|log| size(log).map_or(0, |known| known.checkpoint.size().get())).collect()
+    }
+
+    #[test]
+    fn it_is_begun_anew_within_whatever_comes_at_once() {
+        const ROTATE: u64 = 64 << 10;
+        let disk = SimFs::new();
+        disk.create_dir_all(Path::new("/w")).unwrap();
+        create(&disk, Path::new(PATH)).unwrap();
+        // The old file, a record more, and the new one.
+        disk.set_capacity(Some(ROTATE + 2 * MAX_PAYLOAD_BYTES as u64));
+        let memory = Memory::open_rotating(Arc::new(disk), Path::new(PATH), ROTATE).unwrap();
+        let heartbeat = update(0, 1);
+        let (waiting, answers): (Vec<_>, Vec<_>) = (1..20_000)
+            .map(|time_seconds| {
+                let (done, answer) = oneshot::channel();
+                let update = Remembered { time_seconds, ..heartbeat.clone() };
+                let old_size = if time_seconds == 1 { TreeSize::ZERO } else { TreeSize::new(1).unwrap() };
+                (Waiting { update, old_size, done }, answer)
+            })
+            .unzip();
+        memory.write(waiting).unwrap();
+        for (mut answer, time_seconds) in answers.into_iter().zip(1..) {
+            assert_eq!(answer.try_recv().unwrap(), Ok(time_seconds));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use graven_merkle::{ConsistencyProof, TreeSize, VerifyError, verify_consistency};
 use graven_note::evidence::Asked;
-use graven_note::witness::{AddCheckpoint, Refused, SignSubtree};
+use graven_note::witness::{AddCheckpoint, Refused, SignSubtree, WireError};
 use graven_note::{
     Checkpoint, LocalSigner, Origin, SignatureLine, SignedNote, VerifiedCheckpoint, VerifiedEvidence,
     VerifierKey, sign_line,
@@ -21,7 +21,7 @@ use metrics::counter;
 use parking_lot::{Mutex, RwLock};
 
 use crate::home::{self, HomeError, KnownLog};
-use crate::memory::{LogHash, Memory, MemoryError, Remembered};
+use crate::memory::{LogHash, MAX_REMEMBERED_BYTES, Memory, MemoryError, Remembered};
 
 /// Seconds since 1970.
 pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -192,6 +192,9 @@ impl Witness {
         }
         let note = verified.only_verified(&[]).map_err(|error| Refused::Failed(error.to_string()))?;
         Ok(Remembered { checkpoint: request.checkpoint.clone(), note, time_seconds: (self.clock)() })
+        if note.as_str().len() > MAX_REMEMBERED_BYTES {
+            return Err(Refused::Malformed(WireError::TooLarge(MAX_REMEMBERED_BYTES)));
+        }
     }
 
     /// What is remembered, as what the log signed.
