@@ -183,18 +183,19 @@ impl Witness {
         let verified = self.signed_by_log(request.checkpoint.origin(), request.note.as_str().as_bytes())?;
         let known = self.memory.of(&request.checkpoint.origin().sha256());
         if let Err(refused) = request.follows(known.as_ref().map(|known| &known.checkpoint)) {
-            if let Refused::Inconsistent(why) = &refused
+            let why = known.as_ref().and_then(|known| contradicts(&known.checkpoint, request, &refused));
+            if let Some(why) = why
                 && let Some(known) = known.and_then(|known| self.reopen(&known))
             {
-                self.accuse(&known, &verified, &request.proof, why, asked);
+                self.accuse(&known, &verified, &request.proof, &why, asked);
             }
             return Err(refused);
         }
         let note = verified.only_verified(&[]).map_err(|error| Refused::Failed(error.to_string()))?;
-        Ok(Remembered { checkpoint: request.checkpoint.clone(), note, time_seconds: (self.clock)() })
         if note.as_str().len() > MAX_REMEMBERED_BYTES {
             return Err(Refused::Malformed(WireError::TooLarge(MAX_REMEMBERED_BYTES)));
         }
+        Ok(Remembered { checkpoint: request.checkpoint.clone(), note, time_seconds: (self.clock)() })
     }
 
     /// What is remembered, as what the log signed.
@@ -279,5 +280,18 @@ impl Witness {
         let witness = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&witness)).await;
         done.unwrap_or_else(|error| Err(Refused::Failed(error.to_string())))
+    }
+}
+
+/// What is wrong with a refused request, where that may be the log's contradiction.
+fn contradicts(known: &Checkpoint, request: &AddCheckpoint, refused: &Refused) -> Option<VerifyError> {
+    let offered = &request.checkpoint;
+    match refused {
+        Refused::Inconsistent(why) => Some(why.clone()),
+        // Whatever the log believes was cosigned last: of one size there is one root.
+        Refused::Conflict(size) if *size == offered.size() => {
+            verify_consistency(*size, known.root(), *size, offered.root(), &request.proof).err()
+        }
+        _ => None,
     }
 }
