@@ -86,6 +86,71 @@ fn a_rewritten_history_is_not_cosigned() {
 }
 
 #[test]
+fn another_root_of_the_cosigned_size_is_evidence_whatever_it_is_based_on() {
+    let place = Place::new();
+    let log = Log::new("example.com/two-faced");
+    place.know_log(&log);
+    let running = place.serve();
+    assert_eq!(running.add(&log.request(0, 5)).status, 200);
+    // The same again, and an earlier one, are only late.
+    assert_eq!(running.add(&log.request(0, 5)).status, 409);
+    assert_eq!(running.add(&log.request(0, 4)).status, 409);
+    assert!(!place.dir().join("evidence").exists());
+    for based_on in [0, 3] {
+        let other = Log::new("example.com/two-faced").rewritten(4 - based_on);
+        let answer = running.add(&other.request(based_on, 5));
+        assert_eq!((answer.status, answer.text().as_str()), (409, "5\n"));
+    }
+    let kept = fs::read_dir(place.dir().join("evidence")).unwrap().map(|file| file.unwrap().path());
+    let kept: Vec<_> = kept.collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    for file in kept {
+        Evidence::parse(&fs::read(&file).unwrap()).unwrap().verify(&[log.key()]).unwrap();
+    }
+}
+
+#[test]
+fn a_note_that_no_log_needs_is_not_remembered() {
+    let place = Place::new();
+    let (log, honest) = (Log::new("example.com/verbose"), Log::new("example.com/brief"));
+    place.know_log(&log);
+    place.know_log(&honest);
+    let running = place.serve();
+    for (bytes, status) in [(500_000, 413), (12 << 10, 413), (8 << 10, 200)] {
+        let answer = running.add(&log.request_extended(bytes));
+        assert_eq!(answer.status, status, "{bytes}: {}", answer.text());
+    }
+    assert_eq!(running.add(&log.request(3, 4)).status, 200);
+    assert_eq!(running.add(&honest.request(0, 3)).status, 200);
+}
+
+#[test]
+fn keys_that_no_log_has_are_refused_and_such_as_are_named_otherwise_are_mentioned() {
+    let place = Place::new();
+    let log = Log::new("example.com/named");
+    let stderr = |args: &[&str], code| {
+        let ran = place.graven(args);
+        assert_eq!(ran.status.code(), Some(code), "{ran:?}");
+        String::from_utf8(ran.stderr).unwrap()
+    };
+    let witness_key = place.keys[0].to_string();
+    let said = stderr(&["add-log", "--origin", "example.com/w", "--key", &witness_key], 2);
+    assert!(said.contains("0x04"), "{said}");
+    assert_eq!(stderr(&["list"], 0), "");
+    let key = log.key().to_string();
+    let said = stderr(&["add-log", "--origin", "example.com/nmaed", "--key", &key], 0);
+    assert!(said.contains("warning") && said.contains("example.com/named"), "{said}");
+    let said = stderr(&["add-log", "--origin", log.origin(), "--key", &key], 0);
+    assert!(!said.contains("warning"), "{said}");
+}
+
+#[test]
+fn a_type_of_key_that_is_named_twice_is_one_key() {
+    assert_eq!(Place::with_keys("ed25519,ed25519").keys.len(), 1);
+    assert_eq!(Place::with_keys("ml-dsa-44,ed25519,ml-dsa-44").keys.len(), 2);
+}
+
+#[test]
 fn a_proof_that_merely_fails_is_no_evidence() {
     let place = Place::new();
     let log = Log::new("example.com/clumsy");

@@ -30,15 +30,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use graven_note::{
-    InvalidKeyName, InvalidOrigin, KeyName, LocalSigner, LogKeys, Origin, RotationError, SigningKeyError,
-    VerifierKey,
+    InvalidKeyName, InvalidOrigin, KeyName, LocalSigner, LogKeys, Origin, RotationError, SignatureType,
+    SigningKeyError, VerifierKey,
     rotation::{MAX_HISTORY_BYTES, parse_history},
 };
 use graven_store::chain::ChainError;
 use graven_store::fs::{Fs, Lock, Mode};
 use graven_store::key_file::KeyFileError;
 
-use crate::keys::{self, KeyType};
+use crate::keys::{self, KEY_TYPES, KeyType};
 use crate::memory::{self, Memory};
 
 const MANIFEST: &str = "graven-witness/v1\n";
@@ -150,6 +150,8 @@ pub(crate) struct Home {
 /// See [`HomeError`].
 pub fn init(fs: &dyn Fs, dir: &Path, name: &str, types: &[KeyType]) -> Result<Initialized, HomeError> {
     let name = KeyName::new(name)?;
+    // A type that is named twice is one key.
+    let types: Vec<_> = KEY_TYPES.into_iter().filter(|kind| types.contains(kind)).collect();
     if types.is_empty() {
         return Err(HomeError::Refused("a witness has at least one key"));
     }
@@ -160,7 +162,7 @@ pub fn init(fs: &dyn Fs, dir: &Path, name: &str, types: &[KeyType]) -> Result<In
     fs.create_dir_all(dir)?;
     fs.create_dir_all(&key_dir)?;
     fs.create_dir_all(&dir.join("logs"))?;
-    let made = types.iter().map(|kind| keys::create(fs, &key_dir, &name, *kind));
+    let made = types.into_iter().map(|kind| keys::create(fs, &key_dir, &name, kind));
     let keys = made.collect::<Result<Vec<_>, _>>()?;
     memory::create(fs, &state(dir))?;
     // The witness exists once its manifest does.
@@ -175,6 +177,11 @@ pub fn init(fs: &dyn Fs, dir: &Path, name: &str, types: &[KeyType]) -> Result<In
 /// # Errors
 /// See [`HomeError`].
 pub fn add_log(fs: &dyn Fs, dir: &Path, origin: &str, keys: &[VerifierKey]) -> Result<KnownLog, HomeError> {
+    if keys.iter().any(|key| key.signature_type() == SignatureType::CosignatureV1) {
+        return Err(HomeError::Refused(
+            "a key of type 0x04 is a witness's: give the log's own verifier keys",
+        ));
+    }
     change_log(fs, dir, origin, |log| {
         for key in keys {
             if !log.keys.contains(key) {
@@ -418,11 +425,10 @@ mod tests {
     #[test]
     fn where_a_log_is_polled_is_read_as_it_was_written_and_only_so() {
         let (fs, dir) = (SimFs::new(), Path::new("/w"));
-        init(&fs, dir, "example.com/w", &keys::KEY_TYPES[..1]).unwrap();
+        init(&fs, dir, "example.com/w", &KEY_TYPES[..1]).unwrap();
         let origin = "example.com/audit";
-        let named = |name: &str| {
-            LocalSigner::generate(name.parse().unwrap(), keys::KEY_TYPES[0].signature_type, &[1; 32])
-        };
+        let named =
+            |name: &str| LocalSigner::generate(name.parse().unwrap(), SignatureType::Ed25519, &[1; 32]);
         let key = named(origin).unwrap().vkey().clone();
         let poll = |url: &str| Poll { url: url.to_owned(), ..Poll::default() };
         assert!(poll_log(&fs, dir, origin, Some(poll("http://a"))).is_err(), "a log that nobody knows");

@@ -147,6 +147,13 @@ fn run_add_log(args: &AddLogArgs) -> Outcome {
     if let Some(poll) = change {
         log = poll_log(&RealFs, &args.data_dir, &args.origin, poll)?;
     }
+    for key in keys.iter().filter(|key| key.name().as_str() != log.origin.as_str()) {
+        output::note(format_args!(
+            "warning: the key {}+{} is not named like the log: if one of them is misspelt, its checkpoints are refused",
+            key.name(),
+            key.key_id()
+        ));
+    }
     if args.recovery.is_some() || args.rotations.is_some() {
         let parse = |vkey: &String| VerifierKey::parse(vkey);
         let recovery = args.recovery.as_ref().map(parse).transpose();
