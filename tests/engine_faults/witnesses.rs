@@ -2,25 +2,29 @@
 //! refused before they were heard.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use graven_log::{AppendError, CosignError, Engine, Log, LogName, OpenError, Publish, Witnessing};
+use graven_log::{
+    AppendError, Clock as _, CosignError, Engine, Head, Log, LogName, OpenError, Publish, Witnessing,
+};
 use graven_merkle::TreeSize;
-use graven_note::{LocalSigner, Policy, SignatureType, Signer as _, sign_line};
+use graven_note::{LocalSigner, Policy, SignatureLine, SignatureType, Signer as _, sign_line};
 use graven_store::fault::Fate;
 
-use crate::outside::SECOND;
+use crate::outside::{SECOND, SimClock};
 use crate::sim_rig::{Rig, append, check, entry, fill, is_poisoned, publish};
 
-struct Witnesses(Vec<LocalSigner>);
+struct Witnesses(Vec<LocalSigner>, Arc<SimClock>);
 
 impl Witnesses {
-    fn new() -> Self {
+    /// Their clock is that of the machine.
+    fn new(rig: &Rig) -> Self {
         let key = |n: u8| {
             let name = format!("w.example/{n}").parse().unwrap();
             LocalSigner::generate(name, SignatureType::CosignatureV1, &[n; 32]).unwrap()
         };
-        Self((1..=3).map(key).collect())
+        Self((1..=3).map(key).collect(), rig.clock.clone())
     }
 
     fn policy(&self) -> Policy {
@@ -37,8 +41,13 @@ impl Witnesses {
     /// Witness `n`, counted from 1, cosigns the pending head.
     fn cosign(&self, engine: &Engine, log: &Log, n: usize) -> Result<bool, CosignError> {
         let pending = log.watch_pending().unwrap().borrow().head.clone();
-        let line = sign_line(&pending.checkpoint.to_string(), &self.0[n - 1], 2_000_000_000).unwrap();
-        engine.cosign(log, pending.size().get(), &[line])
+        engine.cosign(log, pending.size().get(), &[self.line(&pending, n)])
+    }
+
+    /// What witness `n` says of a head, now.
+    fn line(&self, head: &Head, n: usize) -> SignatureLine {
+        let now_seconds = self.1.wall_ns() / SECOND;
+        sign_line(&head.checkpoint.to_string(), &self.0[n - 1], now_seconds).unwrap()
     }
 
     fn quorum(&self, engine: &Engine, log: &Log) {
@@ -54,9 +63,9 @@ impl Witnesses {
 }
 
 /// A log whose heads are published so, past its start.
-fn watched(publish: Publish) -> (Rig, Witnesses, std::sync::Arc<Engine>, std::sync::Arc<Log>) {
-    let witnesses = Witnesses::new();
+fn watched(publish: Publish) -> (Rig, Witnesses, Arc<Engine>, Arc<Log>) {
     let mut rig = Rig::new();
+    let witnesses = Witnesses::new(&rig);
     rig.init().unwrap();
     witnesses.watch_over(&mut rig, publish);
     let (engine, log) = rig.open();
@@ -188,6 +197,44 @@ fn before_the_witnesses_are_heard_nothing_is_appended_or_signed_and_reads_go_on(
     assert!(engine.publish_step(&log));
     assert_eq!(log.head().size().get(), 306);
     check(&log);
+}
+
+/// A machine that was restored from an old copy while its witnesses are away, and somebody who brings what was public then.
+#[test]
+fn the_cosignatures_that_an_old_copy_was_published_with_do_not_let_it_fork() {
+    let (rig, witnesses, engine, log) = watched(Publish::Signed);
+    fill(&engine, &log, 2);
+    publish(&engine, &log);
+    witnesses.quorum(&engine, &log);
+    let old = log.head();
+    let lines: Vec<_> = (1..=3).map(|n| witnesses.line(&old, n)).collect();
+    let copy = rig.disk.snapshot();
+    fill(&engine, &log, 4);
+    publish(&engine, &log);
+    witnesses.quorum(&engine, &log);
+    drop((engine, log));
+    rig.disk.kill();
+    rig.disk.restore(&copy);
+    // The start is in the same second as they were, or later.
+    for wait_ns in [1, SECOND, 3600 * SECOND] {
+        rig.clock.pass(wait_ns);
+        let (engine, log) = rig.reopen();
+        for lines in [&lines[..1], &lines[1..2], &lines[2..], &lines[..]] {
+            let refused = engine.cosign(&log, 2, lines).unwrap_err();
+            assert!(matches!(refused, CosignError::NotOfNow { .. }), "{refused}");
+        }
+        assert!(log.is_awaiting_witnesses());
+        assert_eq!(append(&engine, &log, vec![entry(99)]).unwrap_err(), AppendError::AwaitingWitnesses);
+        assert!(!engine.publish_step(&log));
+        rig.clock.pass(SECOND);
+        drop(engine);
+    }
+    // Lines of now would be answers: these witnesses forgot, the true ones would not give them.
+    let (engine, log) = rig.reopen();
+    rig.clock.pass(SECOND);
+    witnesses.quorum(&engine, &log);
+    witnesses.cosign(&engine, &log, 2).unwrap();
+    assert!(!log.is_awaiting_witnesses());
 }
 
 #[test]

@@ -20,7 +20,7 @@ use graven_server::ServerOptions;
 use tonic::transport::Channel;
 
 use crate::service::{Service, append_request, config, entry, refused, refused_field, until};
-use crate::witness::Witness;
+use crate::witness::{Witness, now_seconds};
 
 const LOG: &str = "audit";
 
@@ -416,6 +416,39 @@ async fn a_log_without_witnesses_has_nothing_for_them() {
     refused(client.get_pending_consistency(asked).await, ErrorReason::WitnessPolicyMissing);
     let handed = v1::AddCosignatureRequest::default();
     refused(client.add_cosignature(handed).await, ErrorReason::WitnessPolicyMissing);
+    service.stop().await;
+}
+
+/// One witness of three answers, and would have its answers count for all, or for now: the others' lines are public.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_start_a_witness_answers_for_itself_and_for_now() {
+    let (dir, keys, witnesses) = prepared().await;
+    let poller =
+        LocalSigner::generate("w.example/poller".parse().unwrap(), SignatureType::CosignatureV1, &[9; 32]);
+    let policy = policy_of(&keys, &witnesses, &poller.unwrap());
+    for witness in &witnesses[1..] {
+        witness.change(|state| state.log = None);
+    }
+    let mut service =
+        Service::reopen(dir, witnessed(&policy, Publish::Signed, 5_000), ServerOptions::default()).await;
+    let (log, first) = (service.log.clone(), &witnesses[0]);
+    let text = log.head().checkpoint.to_string();
+    let answers = |lines: String| {
+        first.change(|state| {
+            (state.answer, state.answered) = (Some((StatusCode::OK, "text/plain", lines)), Vec::new());
+        });
+    };
+    let is_asked = |times| move || first.state.lock().unwrap().answered.len() >= times;
+    answers(witnesses.iter().map(|witness| witness.lines(&text, now_seconds() - 1)).collect());
+    service.run();
+    until(is_asked(3)).await;
+    let pending = || log.watch_pending().unwrap().borrow().clone();
+    assert_eq!(pending().cosigned, [], "all of it was said before");
+    answers(witnesses.iter().map(|witness| witness.lines(&text, now_seconds() + 2)).collect());
+    until(|| !pending().cosigned.is_empty()).await;
+    let cosigned: Vec<_> = pending().cosigned.iter().map(ToString::to_string).collect();
+    assert_eq!(cosigned, ["w1a", "w1b"]);
+    assert!(log.is_awaiting_witnesses());
     service.stop().await;
 }
 

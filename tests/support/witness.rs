@@ -2,6 +2,7 @@
 //! memory.
 
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -35,7 +36,6 @@ pub(crate) struct State {
     pub(crate) answer: Option<(StatusCode, &'static str, String)>,
     /// The status of each answer.
     pub(crate) answered: Vec<u16>,
-    time_seconds: u64,
 }
 
 impl Witness {
@@ -45,14 +45,7 @@ impl Witness {
             LocalSigner::generate(name, kind, &[seed; 32]).unwrap()
         };
         let keys = Arc::new([key(SignatureType::CosignatureV1, n), key(SignatureType::MlDsa44, n + 100)]);
-        let state = State {
-            log: None,
-            seen: None,
-            shown: None,
-            answer: None,
-            answered: Vec::new(),
-            time_seconds: 1_800_000_000,
-        };
+        let state = State { log: None, seen: None, shown: None, answer: None, answered: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/w", listener.local_addr().unwrap());
@@ -76,6 +69,11 @@ impl Witness {
         format!(
             "witness {name}a {first} {url}\nwitness {name}b {second} {url}\ngroup {name} all {name}a {name}b\n"
         )
+    }
+
+    /// Its cosignatures over a checkpoint's text, of any time.
+    pub(crate) fn lines(&self, text: &str, time_seconds: u64) -> String {
+        cosignatures(&self.keys[..], text, time_seconds)
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut State)) {
@@ -129,7 +127,14 @@ fn cosign(state: &mut State, signers: &[LocalSigner; 2], body: &[u8]) -> (Status
         return refuse(StatusCode::UNPROCESSABLE_ENTITY);
     }
     (state.seen, state.shown) = (Some(checkpoint.clone()), Some(note.to_owned()));
-    state.time_seconds += 1;
-    let line = |signer| sign_line(&checkpoint.to_string(), signer, state.time_seconds).unwrap().to_string();
-    (StatusCode::OK, "text/plain", signers.iter().map(|signer| line(signer)).collect())
+    (StatusCode::OK, "text/plain", cosignatures(signers, &checkpoint.to_string(), now_seconds()))
+}
+
+fn cosignatures(signers: &[LocalSigner], text: &str, time_seconds: u64) -> String {
+    signers.iter().map(|signer| sign_line(text, signer, time_seconds).unwrap().to_string()).collect()
+}
+
+/// Since 1970.
+pub(crate) fn now_seconds() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }

@@ -377,9 +377,9 @@ pub(crate) fn open_log(
         SignError::Io(error) => OpenError::Io(error),
         other => damage(&meta, other.to_string()),
     })?;
-    let (settings, now_ns) = (config.witnessing.get(&meta.name), env.clock.monotonic_ns());
+    let settings = config.witnessing.get(&meta.name);
     let (fs, path) = (env.fs.clone(), paths.witnessed(&meta.name));
-    let head = witnessing::open(fs, path, &meta, &keys.now(), settings, signed, now_ns)?;
+    let head = witnessing::open(fs, path, &meta, &keys.now(), settings, signed, &*env.clock)?;
     let mut lane = grown.into_lane(env, paths, meta, signing, rotations, head)?;
     if let Some(from) = lane.sequencer.replay_from() {
         replay_sequencer(&lane.log, &mut *lane.sequencer, from)?;

@@ -7,6 +7,7 @@ use graven_note::{
 
 use super::CosignError;
 use crate::log::Head;
+use crate::window::MAX_SKEW;
 
 /// A head, and who cosigned it. Lines keep the place in which they came; a later one of the same key takes it over.
 #[derive(Clone, Debug)]
@@ -14,6 +15,9 @@ pub(super) struct Candidate {
     /// With the log's own signatures alone.
     own: Head,
     cosigned: Vec<Cosigned>,
+    /// Where older cosignatures over its tree may exist: one that is brought now must not be from before this, in seconds since
+    /// 1970, nor from the future.
+    since_seconds: Option<u64>,
 }
 
 /// A verified cosignature of one witness of the policy.
@@ -41,7 +45,12 @@ impl Checked {
 impl Candidate {
     /// A head that nobody cosigned.
     pub(super) fn new(own: Head) -> Self {
-        Self { own, cosigned: Vec::new() }
+        Self { own, cosigned: Vec::new(), since_seconds: None }
+    }
+
+    /// The same, taking only cosignatures from then on.
+    pub(super) fn since(self, seconds: u64) -> Self {
+        Self { since_seconds: Some(seconds), ..self }
     }
 
     /// A stored note that was cosigned, as far as its lines verify by the keys of now.
@@ -59,7 +68,7 @@ impl Candidate {
         let mut candidate = Self::new(head);
         for line in signed.signatures() {
             // A witness that the policy does not list any more counts for nothing.
-            if let Ok(checked) = candidate.check(std::slice::from_ref(line), policy) {
+            if let Ok(checked) = candidate.check(std::slice::from_ref(line), policy, 0) {
                 candidate.take_in(checked);
             }
         }
@@ -67,14 +76,15 @@ impl Candidate {
         Some(candidate)
     }
 
-    /// The same tree, signed anew: what was cosigned stands, as something old.
+    /// The same tree, signed anew: what was cosigned stands, as something old, and is not taken again.
     pub(super) fn renewed(&self, own: Head) -> Option<Self> {
         if own.checkpoint != self.own.checkpoint {
             return None;
         }
         let mut cosigned = self.cosigned.clone();
         cosigned.iter_mut().for_each(|it| it.is_fresh = false);
-        Some(Self { own, cosigned })
+        let signed_seconds = own.time_seconds;
+        Some(Self { own, cosigned, since_seconds: Some(signed_seconds.saturating_sub(MAX_SKEW.as_secs())) })
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -95,8 +105,16 @@ impl Candidate {
     }
 
     /// Verifies lines, all of them or none: those of witnesses of the policy must hold, others are left out.
-    pub(super) fn check(&self, lines: &[SignatureLine], policy: &Policy) -> Result<Checked, CosignError> {
+    pub(super) fn check(
+        &self,
+        lines: &[SignatureLine],
+        policy: &Policy,
+        wall_seconds: u64,
+    ) -> Result<Checked, CosignError> {
         let text = self.own.checkpoint.to_string();
+        let is_of_now = |time| {
+            self.since_seconds.is_none_or(|since| (since..=wall_seconds + MAX_SKEW.as_secs()).contains(&time))
+        };
         let mut checked = Vec::new();
         for line in lines {
             let Some((witness, by)) =
@@ -109,6 +127,12 @@ impl Candidate {
             let time_seconds = verified.as_ref().and_then(VerifiedSignature::timestamp);
             let time_seconds =
                 time_seconds.filter(|it| *it > 0).ok_or_else(|| CosignError::Invalid(by.name.clone()))?;
+            if !is_of_now(time_seconds) {
+                return Err(CosignError::NotOfNow {
+                    witness: by.name.clone(),
+                    seconds: i128::from(time_seconds) - i128::from(wall_seconds),
+                });
+            }
             checked.push(Cosigned { witness, line: line.clone(), time_seconds, is_fresh: true });
         }
         if checked.is_empty() { Err(CosignError::Unknown) } else { Ok(Checked(checked)) }

@@ -14,7 +14,8 @@
 //!
 //! **After a start** a log with witnesses takes no entries and signs nothing until those that have not cosigned its last
 //! stored head contain no quorum. A machine that was restored from an old copy cannot know by itself that it is behind,
-//! and an entry that it acknowledged would take the index of another one. Reads go on. (Where a crash came between body and note,
+//! and an entry that it acknowledged would take the index of another one. Only what a witness says from then on counts: see
+//! `rounds`. Reads go on. (Where a crash came between body and note,
 //! the journalled body is signed at the start: it is what was, or would have been, signed before.)
 
 mod candidate;
@@ -40,6 +41,7 @@ use self::candidate::Candidate;
 use self::journal::WitnessJournal;
 use self::rounds::{Effect, Rounds};
 use crate::engine::Engine;
+use crate::env::Clock;
 use crate::error::{AppendError, OpenError, ReadError};
 use crate::log::{Head, Log};
 use crate::meta::LogMeta;
@@ -133,6 +135,19 @@ pub enum CosignError {
     /// A listed witness's line does not hold.
     #[error("the cosignature of witness `{0}` does not verify over this checkpoint, or states no time")]
     Invalid(PolicyWord),
+    /// It was made before it was asked for, or is dated into the future.
+    #[error(
+        "the cosignature of witness `{witness}` is of {} s {} this server's clock, and only one of now is an answer: it must \
+         sign anew; where it just did, set the clocks right",
+        .seconds.unsigned_abs(),
+        if *.seconds < 0 { "before" } else { "after" }
+    )]
+    NotOfNow {
+        /// Whose.
+        witness: PolicyWord,
+        /// Its time, from the server's.
+        seconds: i128,
+    },
     /// Another tree.
     #[error("this size is neither that of the pending head, {size}, nor of the one that was witnessed last")]
     NotPending {
@@ -173,7 +188,7 @@ pub(crate) fn open(
     keys: &LogKeys,
     settings: Option<&Witnessing>,
     signed: Head,
-    now_ns: u64,
+    clock: &dyn Clock,
 ) -> Result<OpenedWitnesses, OpenError> {
     let damaged = || OpenError::Damaged {
         log: meta.name.to_string(),
@@ -207,7 +222,9 @@ pub(crate) fn open(
     journal.publish_as(publish, &published.note)?;
     let witnesses = settings.map(|settings| {
         let round_ns = u64::try_from(settings.round.as_nanos()).unwrap_or(u64::MAX);
-        let rounds = Rounds::start(settings.policy.clone(), round_ns, signed, witnessed, now_ns);
+        // What is of the second in which this starts may be from before.
+        let (now_ns, since) = (clock.monotonic_ns(), clock.wall_ns().div_ceil(1_000_000_000));
+        let rounds = Rounds::start(settings.policy.clone(), round_ns, signed, witnessed, now_ns, since);
         let witnessed = rounds.witnessed().map(|it| Arc::new(it.head()));
         LogWitnesses {
             publish,
@@ -286,11 +303,12 @@ impl LogWitnesses {
         log: &Log,
         size: u64,
         lines: &[SignatureLine],
-        now_ns: u64,
+        clock: &dyn Clock,
     ) -> Result<Result<Effect, CosignError>, std::io::Error> {
+        let (now_ns, wall_seconds) = (clock.monotonic_ns(), clock.wall_ns() / 1_000_000_000);
         let mut state = self.state.lock();
         let mut next = state.rounds.clone();
-        let effect = match next.cosigned(size, lines, now_ns) {
+        let effect = match next.cosigned(size, lines, now_ns, wall_seconds) {
             Ok(effect) => effect,
             Err(error) => return Ok(Err(error)),
         };
@@ -380,7 +398,7 @@ impl Engine {
         if self.is_poisoned() {
             return Err(CosignError::Poisoned);
         }
-        match witnesses.cosign(log, size, lines, self.env.clock.monotonic_ns()) {
+        match witnesses.cosign(log, size, lines, &*self.env.clock) {
             Ok(Ok(effect)) => {
                 if effect.is_cleared {
                     tracing::info!(log = %log.meta().name, size, "enough witnesses know nothing newer: appends and signatures go on");

@@ -14,6 +14,26 @@
 //!
 //! After a start the last stored head is offered, and nothing may be signed before the witnesses that have *not*
 //! cosigned it contain no quorum: of any quorum that saw a newer head, one at least has answered then.
+//!
+//! **What is an answer.** A cosignature says that, *at the time it states*, its tree is the largest that the witness has
+//! seen (C2SP tlog-cosignature). Older ones over the same tree are public, so anybody can bring them, and a cache may; what
+//! they say was true, and says nothing of now. After a start, and where a head is signed anew, a line is therefore
+//! refused, and nothing that came with it is taken, unless its time lies
+//!
+//! ```text
+//! after a start           [ start, in whole seconds, rounded up   ..=   now + MAX_SKEW ]
+//! a head signed anew      [ its own time - MAX_SKEW               ..=   now + MAX_SKEW ]
+//! ```
+//!
+//! - A witness's clock that lags costs time and no safety: it is asked again, and counts once its clock has passed the start.
+//!   So there is no tolerance in that direction. (Heartbeats, on which no safety depends, have one.)
+//! - A clock that is ahead dates lines into a later life of the log. `MAX_SKEW` is the tolerance: lines from further ahead
+//!   do not count, and those of a clock that is right were made after the start.
+//! - A line without a time is no answer. A witness that repeats an earlier line, itself or out of a cache, does not
+//!   answer, and is never heard after a start.
+//! - The machine's own clock must be right when the server starts. One that lags makes answers seem to come from the future:
+//!   then the start waits, and says so.
+//! - What was stored with the head is shown, and is no answer.
 
 use std::sync::Arc;
 
@@ -69,16 +89,18 @@ pub(super) struct Effect {
 }
 
 impl Rounds {
-    /// Begins with the last stored head, and what is stored of the one that was witnessed last.
+    /// Begins with the last stored head, and what is stored of the one that was witnessed last. Only cosignatures of
+    /// `since_seconds` or later are answers.
     pub(super) fn start(
         policy: Policy,
         round_ns: u64,
         last: Head,
         stored: Option<Candidate>,
         now_ns: u64,
+        since_seconds: u64,
     ) -> Self {
         let offered = stored.as_ref().and_then(|it| it.renewed(last.clone()));
-        let offered = offered.unwrap_or_else(|| Candidate::new(last));
+        let offered = offered.unwrap_or_else(|| Candidate::new(last)).since(since_seconds);
         let seen = policy.witnesses().map(|witness| {
             let cosigned = stored.as_ref().filter(|it| it.witnesses(&policy, false).contains(&witness.name));
             Seen { size: cosigned.map_or(0, Candidate::size), at_ns: now_ns }
@@ -160,16 +182,17 @@ impl Rounds {
         Effect { is_offered: true, ..Effect::default() }
     }
 
-    /// Cosignatures over the tree of `size` came in.
+    /// Cosignatures over the tree of `size` came in. `wall_seconds`: what the machine's clock says, since 1970.
     pub(super) fn cosigned(
         &mut self,
         size: u64,
         lines: &[SignatureLine],
         now_ns: u64,
+        wall_seconds: u64,
     ) -> Result<Effect, CosignError> {
         let mut effect = Effect::default();
         if size == self.offered.size() {
-            let checked = self.offered.check(lines, &self.policy)?;
+            let checked = self.offered.check(lines, &self.policy, wall_seconds)?;
             see(&mut self.seen, &checked, size, now_ns);
             let was_witnessed = self.offered.has_quorum(&self.policy, false);
             effect.is_new = self.offered.take_in(checked);
@@ -188,7 +211,7 @@ impl Rounds {
         match &mut self.witnessed {
             // It came too late for its round, and is added all the same.
             Some(witnessed) if size == witnessed.size() => {
-                let checked = witnessed.check(lines, &self.policy)?;
+                let checked = witnessed.check(lines, &self.policy, wall_seconds)?;
                 see(&mut self.seen, &checked, size, now_ns);
                 effect.is_new = witnessed.take_in(checked);
                 effect.is_witnessed = true;

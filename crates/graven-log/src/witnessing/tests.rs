@@ -10,9 +10,13 @@ use super::candidate::Candidate;
 use super::rounds::{Effect, Rounds};
 use super::{CosignError, Publish, Witnessing, WitnessingError};
 use crate::log::Head;
+use crate::window::MAX_SKEW;
 
 const ORIGIN: &str = "example.com/audit";
 const ROUND: u64 = 5_000;
+/// When rounds start, and what the clock says in them, in seconds since 1970.
+const START: u64 = 1_000;
+const NOW: u64 = 3_000;
 
 struct World {
     log: LocalSigner,
@@ -53,14 +57,14 @@ impl World {
     }
 
     fn start(&self, size: u64) -> Rounds {
-        Rounds::start(self.policy.clone(), ROUND, self.head(size), None, 0)
+        Rounds::start(self.policy.clone(), ROUND, self.head(size), None, 0, START)
     }
 
     /// Rounds that are past their start, with head 1 witnessed by the first two.
     fn begun(&self) -> Rounds {
         let mut rounds = self.start(1);
         for n in [1, 2] {
-            rounds.cosigned(1, &[self.line(n, 1, 1_000)], 10).unwrap();
+            rounds.cosigned(1, &[self.line(n, 1, 1_000)], 10, NOW).unwrap();
         }
         assert!(rounds.is_cleared() && !rounds.is_open(10));
         rounds
@@ -78,21 +82,21 @@ fn a_quorum_makes_a_head_witnessed_and_later_cosignatures_are_added() {
     let mut rounds = world.begun();
     assert!(rounds.signed(world.head(5), 20).is_offered);
     assert!(rounds.is_open(20));
-    let first = rounds.cosigned(5, &[world.line(3, 5, 1_001)], 30).unwrap();
+    let first = rounds.cosigned(5, &[world.line(3, 5, 1_001)], 30, NOW).unwrap();
     assert_eq!(first, Effect { is_new: true, ..Effect::default() });
     assert_eq!(rounds.witnessed().unwrap().size(), 1, "one is no quorum");
-    let second = rounds.cosigned(5, &[world.line(1, 5, 1_002)], 40).unwrap();
+    let second = rounds.cosigned(5, &[world.line(1, 5, 1_002)], 40, NOW).unwrap();
     assert!(second.is_newly_witnessed && second.is_witnessed);
     let head = rounds.witnessed().unwrap().head();
     assert_eq!((head.size().get(), world.signers(&head)), (5, 2));
-    let late = rounds.cosigned(5, &[world.line(2, 5, 1_003)], 50).unwrap();
+    let late = rounds.cosigned(5, &[world.line(2, 5, 1_003)], 50, NOW).unwrap();
     assert!(late.is_new && late.is_witnessed && !late.is_newly_witnessed, "it is journalled once");
     let more = rounds.witnessed().unwrap().head();
     assert!(more.note.starts_with(&head.note), "what was released keeps its lines and their order");
     assert_eq!(world.signers(&more), 3);
     // Also once the next one is offered.
     rounds.signed(world.head(6), 60);
-    assert!(!rounds.cosigned(5, &[world.line(2, 5, 1_003)], 70).unwrap().is_new);
+    assert!(!rounds.cosigned(5, &[world.line(2, 5, 1_003)], 70, NOW).unwrap().is_new);
 }
 
 #[test]
@@ -107,12 +111,12 @@ fn one_head_at_a_time_is_offered_until_its_quorum_or_the_end_of_its_time() {
     assert_eq!(rounds.tick(100 + ROUND - 1), Effect::default());
     assert!(rounds.tick(100 + ROUND).is_offered);
     assert_eq!(rounds.offered().size(), 4, "the newest, and none between");
-    let refused = rounds.cosigned(2, &[world.line(1, 2, 1_001)], 5_200).unwrap_err();
+    let refused = rounds.cosigned(2, &[world.line(1, 2, 1_001)], 5_200, NOW).unwrap_err();
     assert_eq!(refused, CosignError::NotPending { size: 4 });
     // With a quorum the next one need not wait.
     rounds.signed(world.head(7), 5_200);
-    rounds.cosigned(4, &[world.line(1, 4, 1_002)], 5_210).unwrap();
-    let effect = rounds.cosigned(4, &[world.line(2, 4, 1_002)], 5_220).unwrap();
+    rounds.cosigned(4, &[world.line(1, 4, 1_002)], 5_210, NOW).unwrap();
+    let effect = rounds.cosigned(4, &[world.line(2, 4, 1_002)], 5_220, NOW).unwrap();
     assert!(effect.is_newly_witnessed && effect.is_offered);
     assert_eq!((rounds.offered().size(), rounds.witnessed().unwrap().size()), (7, 4));
     assert_eq!(rounds.met_ns(), 5_220);
@@ -124,7 +128,7 @@ fn a_witness_counts_once_and_what_does_not_verify_counts_for_nothing() {
     let mut rounds = world.begun();
     rounds.signed(world.head(2), 20);
     for time in [1_001, 1_002, 1_001] {
-        let effect = rounds.cosigned(2, &[world.line(1, 2, time), world.line(1, 2, time)], 30).unwrap();
+        let effect = rounds.cosigned(2, &[world.line(1, 2, time), world.line(1, 2, time)], 30, NOW).unwrap();
         assert!(!effect.is_witnessed);
     }
     let head = rounds.offered().head();
@@ -133,18 +137,21 @@ fn a_witness_counts_once_and_what_does_not_verify_counts_for_nothing() {
     let stranger =
         LocalSigner::generate("w.example/9".parse().unwrap(), SignatureType::CosignatureV1, &[7; 32]);
     let stranger = sign_line(&world.head(2).checkpoint.to_string(), &stranger.unwrap(), 1_001).unwrap();
-    assert_eq!(rounds.cosigned(2, std::slice::from_ref(&stranger), 30).unwrap_err(), CosignError::Unknown);
-    assert_eq!(rounds.cosigned(2, &[], 30).unwrap_err(), CosignError::Unknown);
+    assert_eq!(
+        rounds.cosigned(2, std::slice::from_ref(&stranger), 30, NOW).unwrap_err(),
+        CosignError::Unknown
+    );
+    assert_eq!(rounds.cosigned(2, &[], 30, NOW).unwrap_err(), CosignError::Unknown);
     // A line over another tree, in the name of a witness: nothing that came with it is taken either.
     let lines = [stranger.clone(), world.line(2, 2, 1_001), world.line(3, 3, 1_001)];
     assert!(
-        matches!(rounds.cosigned(2, &lines, 30).unwrap_err(), CosignError::Invalid(name) if name.as_bytes() == b"w3")
+        matches!(rounds.cosigned(2, &lines, 30, NOW).unwrap_err(), CosignError::Invalid(name) if name.as_bytes() == b"w3")
     );
     let timeless = world.line(3, 2, 0);
-    assert!(matches!(rounds.cosigned(2, &[timeless], 30).unwrap_err(), CosignError::Invalid(_)));
+    assert!(matches!(rounds.cosigned(2, &[timeless], 30, NOW).unwrap_err(), CosignError::Invalid(_)));
     assert_eq!(rounds.offered().head(), head);
     // Beside a line of somebody known, strangers are only left out.
-    assert!(rounds.cosigned(2, &[stranger, world.line(2, 2, 1_001)], 30).unwrap().is_newly_witnessed);
+    assert!(rounds.cosigned(2, &[stranger, world.line(2, 2, 1_001)], 30, NOW).unwrap().is_newly_witnessed);
 }
 
 #[test]
@@ -153,35 +160,74 @@ fn nothing_is_cleared_after_a_start_while_those_that_are_silent_could_be_a_quoru
     let mut rounds = world.start(8);
     assert!(!rounds.is_cleared());
     assert_eq!(rounds.tick(u64::MAX), Effect::default(), "no time makes up for an answer");
-    assert!(!rounds.cosigned(8, &[world.line(1, 8, 1_001)], 10).unwrap().is_cleared);
-    assert!(rounds.cosigned(8, &[world.line(1, 8, 1_002)], 10).is_ok_and(|it| !it.is_cleared));
-    assert!(rounds.cosigned(8, &[world.line(3, 8, 1_001)], 10).unwrap().is_cleared);
+    assert!(!rounds.cosigned(8, &[world.line(1, 8, 1_001)], 10, NOW).unwrap().is_cleared);
+    assert!(rounds.cosigned(8, &[world.line(1, 8, 1_002)], 10, NOW).is_ok_and(|it| !it.is_cleared));
+    assert!(rounds.cosigned(8, &[world.line(3, 8, 1_001)], 10, NOW).unwrap().is_cleared);
     assert!(rounds.is_cleared());
 
     // What it had from before the start is not an answer.
     let mut stored = Candidate::new(world.head(8));
-    let lines = [world.line(1, 8, 1_001), world.line(2, 8, 1_001)];
-    let checked = stored.check(&lines, &world.policy).unwrap();
+    let lines = [world.line(1, 8, START - 1), world.line(2, 8, START - 1)];
+    let checked = stored.check(&lines, &world.policy, NOW).unwrap();
     stored.take_in(checked);
-    let mut rounds = Rounds::start(world.policy.clone(), ROUND, world.head(8), Some(stored), 0);
+    let mut rounds = Rounds::start(world.policy.clone(), ROUND, world.head(8), Some(stored), 0, START);
     assert!(rounds.offered().has_quorum(&world.policy, false) && !rounds.is_cleared());
     assert_eq!(rounds.witnessed().unwrap().size(), 8);
-    // A witness that answers with the same line again has answered.
-    assert!(!rounds.cosigned(8, &lines[..1], 10).unwrap().is_cleared);
-    assert!(rounds.cosigned(8, &lines[1..], 10).unwrap().is_cleared);
+    // Nor is it where it is brought again.
+    for lines in [&lines[..1], &lines] {
+        let refused = rounds.cosigned(8, lines, 10, NOW).unwrap_err();
+        assert!(matches!(refused, CosignError::NotOfNow { seconds: -2_001, .. }), "{refused}");
+    }
+    assert!(!rounds.is_cleared());
+}
+
+/// The lines of the head that an old copy ends with are public: anybody can bring them to a server that was started on it.
+#[test]
+fn only_a_cosignature_of_after_the_start_and_not_of_the_future_is_an_answer() {
+    let world = World::new();
+    let skew = MAX_SKEW.as_secs();
+    for (time, counts) in [
+        (1, false),
+        (START - 1, false),
+        (START, true),
+        (NOW, true),
+        (NOW + skew, true),
+        (NOW + skew + 1, false),
+        (u64::MAX >> 1, false),
+    ] {
+        let mut rounds = world.start(8);
+        let taken: Vec<_> =
+            (1..=3).map(|n| rounds.cosigned(8, &[world.line(n, 8, time)], 10, NOW).is_ok()).collect();
+        assert_eq!((taken, rounds.is_cleared()), (vec![counts; 3], counts), "{time}");
+    }
+    // One old line among new ones: nothing that came with it is taken.
+    let mut rounds = world.start(8);
+    let lines = [world.line(1, 8, START), world.line(2, 8, START - 1), world.line(3, 8, START)];
+    let refused = rounds.cosigned(8, &lines, 10, NOW).unwrap_err();
+    assert!(
+        matches!(&refused, CosignError::NotOfNow { witness, .. } if witness.as_bytes() == b"w2"),
+        "{refused}"
+    );
+    assert!(!rounds.is_cleared() && rounds.offered().witnesses(&world.policy, true).is_empty());
 }
 
 #[test]
 fn a_head_that_is_signed_anew_keeps_its_cosignatures_and_asks_for_fresh_ones() {
     let world = World::new();
     let mut rounds = world.begun();
-    assert!(rounds.signed(world.head_at(1, 160), 20).is_offered);
+    assert!(rounds.signed(world.head_at(1, 2_000), 20).is_offered);
     let head = rounds.witnessed().unwrap().head();
-    assert_eq!((head.time_seconds, world.signers(&head)), (160, 2));
+    assert_eq!((head.time_seconds, world.signers(&head)), (2_000, 2));
     assert!(rounds.is_open(20), "the old ones are no fresh quorum");
     assert!(rounds.offered().witnesses(&world.policy, true).is_empty());
+    // The old ones again are none either, and do not make it look as if witnesses were there.
+    for time in [1_000, 1_999 - MAX_SKEW.as_secs()] {
+        let lines = [world.line(1, 1, time), world.line(2, 1, time)];
+        assert!(matches!(rounds.cosigned(1, &lines, 30, NOW), Err(CosignError::NotOfNow { .. })), "{time}");
+    }
+    assert!(rounds.is_open(30) && rounds.met_ns() == 10);
     for n in [1, 3] {
-        rounds.cosigned(1, &[world.line(n, 1, 2_000)], 30).unwrap();
+        rounds.cosigned(1, &[world.line(n, 1, 2_000 - MAX_SKEW.as_secs())], 30, NOW).unwrap();
     }
     assert!(!rounds.is_open(30));
     assert_eq!(world.signers(&rounds.witnessed().unwrap().head()), 3);

@@ -2,7 +2,8 @@
 //!
 //! One task for each URL: entries of a policy with the same one are keys of one witness. It remembers what the witness
 //! cosigned last, proves from there, and learns better from a `409`. What comes back only counts once the engine has
-//! verified it.
+//! verified it, and only where it is by a key of the witness that was asked: lines of others are public, and whoever answers
+//! at one URL does not speak for them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 /// The longest time that a witness is left alone.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Until a witness was left alone so long, a cosignature of before the start is no failure: its clock counts in seconds.
+const EARLY_BACKOFF: Duration = Duration::from_secs(1);
 /// How often one head is offered in a row: a `409` says what to prove from, and that may change once more.
 const MAX_ATTEMPTS: usize = 3;
 
@@ -145,6 +148,10 @@ impl Driver {
                         return;
                     }
                 }
+                Err(PushError::Cosignature(CosignError::NotOfNow { .. })) if backoff < EARLY_BACKOFF => {
+                    sleep(backoff).await;
+                    backoff *= 2;
+                }
                 Err(error) => {
                     self.count(&error);
                     if !std::mem::replace(&mut is_failing, true) {
@@ -249,9 +256,7 @@ impl Driver {
         let meta = self.log.meta();
         let answer = timeout(REQUEST_TIMEOUT, self.client.checkpoint(&meta.origin)).await;
         let Ok(Ok(answer)) = answer else { return false };
-        let Ok(shown) = VerifiedCheckpoint::open(&answer.body, &meta.origin, &meta.keys) else {
-            return false;
-        };
+        let Ok(shown) = self.log.keys().open(&answer.body, &meta.origin) else { return false };
         let (shown, own) = (shown.checkpoint().clone(), head.checkpoint.clone());
         if shown.size() > own.size() {
             return true;
@@ -264,6 +269,12 @@ impl Driver {
         spawn_blocking(differs).await.is_ok_and(|differs| differs == Some(true))
     }
 
+    /// Whether a line claims to be by a key of this witness.
+    fn is_by_it(&self, line: &SignatureLine) -> bool {
+        let mut witnesses = self.log.witness_policy().into_iter().flat_map(|policy| policy.witnesses());
+        witnesses.any(|witness| self.names.contains(&witness.name) && line.claims(&witness.key))
+    }
+
     async fn proof(&self, to: TreeSize) -> Result<ConsistencyProof, PushError> {
         let (log, from) = (self.log.clone(), self.known);
         let proven = spawn_blocking(move || log.pending_consistency(from, to)).await;
@@ -271,7 +282,8 @@ impl Driver {
     }
 
     async fn take_in(&mut self, head: &Head, answer: &WitnessAnswer) -> Result<(), PushError> {
-        let lines = signature_lines(&answer.body).ok_or(PushError::Malformed)?;
+        let mut lines = signature_lines(&answer.body).ok_or(PushError::Malformed)?;
+        lines.retain(|line| self.is_by_it(line));
         let (engine, log, size) = (self.engine.clone(), self.log.clone(), head.size());
         let taken = spawn_blocking(move || engine.cosign(&log, size.get(), &lines)).await;
         match taken.unwrap_or(Err(CosignError::Poisoned)) {

@@ -118,7 +118,9 @@ fn refused(error: &CosignError) -> Status {
     let refusal = match error {
         CosignError::NoPolicy => refusal::no_policy(),
         CosignError::Unknown => of(ErrorReason::WitnessUnknown),
-        CosignError::Invalid(_) => of(ErrorReason::CosignatureInvalid).with_field("signatures"),
+        CosignError::Invalid(_) | CosignError::NotOfNow { .. } => {
+            of(ErrorReason::CosignatureInvalid).with_field("signatures")
+        }
         CosignError::NotPending { size } => {
             of(ErrorReason::NotPending).with_field("tree_size").with_fact("size", size)
         }
