@@ -82,9 +82,15 @@ fn settings_of_witnesses_are_checked_before_anything_is_served() {
     assert!(said.text().contains("audit: 1 witnesses, heads are published with their quorum"), "{said}");
     bench.write("graven.toml", &settings);
     let policy = String::from_utf8(bench.read("audit.witness-policy")).unwrap();
+    let other = LocalSigner::generate("w.example/1".parse().unwrap(), SignatureType::MlDsa44, &[8; 32]);
+    let more = LocalSigner::generate("w.example/2".parse().unwrap(), SignatureType::CosignatureV1, &[9; 32]);
+    let (other, more) = (other.unwrap(), more.unwrap());
+    let keys = format!("witness w1b {}\nwitness w2 {}\n", other.vkey(), more.vkey());
+    let twice = format!("{keys}group g 2 w1 w1b w2\nquorum g");
     for (policy, says) in [
         (policy.replace("quorum w1", "quorum none"), "without any witness"),
         (policy.replace("http:", "ftp:"), "no URL of http or https"),
+        (policy.replace("quorum w1", &twice), "counts the witness w.example/1 more than once"),
         (policy.replace("quorum w1", "quorum w2"), "w2"),
     ] {
         bench.write("audit.witness-policy", policy);

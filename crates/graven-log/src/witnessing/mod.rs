@@ -32,7 +32,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use graven_merkle::{ConsistencyProof, Hash, TreeSize};
 use graven_note::policy::PolicyWord;
-use graven_note::{Checkpoint, LogKeys, Policy, SignatureLine};
+use graven_note::{Checkpoint, KeyName, LogKeys, Policy, SignatureLine};
 use graven_store::fs::Fs;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -69,7 +69,7 @@ pub struct Witnessing {
 }
 
 /// A policy that a log cannot be witnessed by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WitnessingError {
     /// It is met by nobody.
     #[error("its quorum is met without any witness: name one in the quorum line, or leave out the policy")]
@@ -77,13 +77,19 @@ pub enum WitnessingError {
     /// Too many.
     #[error("{0} witnesses are too many: at most {MAX_WITNESSES}, or their lines would not fit a checkpoint")]
     TooMany(usize),
+    /// One witness would count for two, and clients refuse the same policy.
+    #[error(
+        "the policy counts the witness {0} more than once, by several of its keys: put these into a group of their own, \
+         `any` or `all`, and count that group"
+    )]
+    CountedTwice(KeyName),
 }
 
 impl Witnessing {
     /// By this policy.
     ///
     /// # Errors
-    /// It demands no witness, or has too many.
+    /// It demands no witness, has too many, or counts one twice.
     pub fn new(policy: Policy, publish: Publish, round: Duration) -> Result<Self, WitnessingError> {
         let count = policy.witnesses().count();
         if count > MAX_WITNESSES {
@@ -91,6 +97,9 @@ impl Witnessing {
         }
         if policy.quorum_is_met(|_| false) {
             return Err(WitnessingError::NoQuorum);
+        }
+        if let Some(name) = policy.counted_twice() {
+            return Err(WitnessingError::CountedTwice(name.clone()));
         }
         Ok(Self { policy, publish, round })
     }

@@ -266,4 +266,14 @@ fn a_policy_must_need_somebody_and_its_lines_must_fit() {
     let policy = |count: u8| (0..count).map(witness).collect::<String>() + "quorum w0\n";
     assert_eq!(new(policy(64)), Ok(()));
     assert_eq!(new(policy(65)), Err(WitnessingError::TooMany(65)));
+
+    // Two keys of one witness: as two of a quorum, as one, and as one voice.
+    let key = |kind, n| LocalSigner::generate("w0".parse().unwrap(), kind, &[n; 32]).unwrap();
+    let other = format!("witness w0b {}\n", key(SignatureType::MlDsa44, 9).vkey());
+    let with = |groups: &str| new(policy(2).replace("quorum w0\n", &other) + groups + "quorum g\n");
+    let twice = with("group g 2 w0 w0b w1\n");
+    assert_eq!(twice, Err(WitnessingError::CountedTwice("w0".parse().unwrap())));
+    assert!(twice.unwrap_err().to_string().contains("group of their own"));
+    assert_eq!(with("group g 1 w0 w0b w1\n"), Ok(()));
+    assert_eq!(with("group one any w0 w0b\ngroup g 2 one w1\n"), Ok(()));
 }
