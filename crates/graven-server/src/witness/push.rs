@@ -13,7 +13,7 @@ use graven_log::{CosignError, Engine, Head, Log, LogName, Pending};
 use graven_merkle::{ConsistencyProof, TreeSize, verify_consistency};
 use graven_note::policy::PolicyWord;
 use graven_note::witness::{AddCheckpoint, SIZE_TYPE, parse_size};
-use graven_note::{NoteError, SignatureLine, SignedNote, VerifiedCheckpoint};
+use graven_note::{NoteError, SignatureLine, SignedNote};
 use http::StatusCode;
 use metrics::counter;
 use tokio::sync::watch;
