@@ -22,7 +22,7 @@ fn now() -> u64 {
 }
 
 /// The log's keys, three witnesses, and two of them needed.
-fn write_policy(bench: &Bench) {
+pub(crate) fn write_policy(bench: &Bench) {
     let policy = String::from_utf8(bench.read("data/audit.policy")).unwrap();
     let logs = policy.lines().filter(|line| line.starts_with("log ")).map(|line| format!("{line}\n"));
     let lines = witnesses().each_ref().map(|it| format!("witness {0} {1}\n", it.vkey().name(), it.vkey()));

@@ -57,8 +57,7 @@ impl Running {
     /// Looks often, and finds trouble soon. Its logs are its own from here on.
     fn start(bench: &Bench, rest: &str) -> Self {
         let log = std::fs::File::create(bench.path("monitor.log")).unwrap();
-        let arguments =
-            format!("monitor --interval 50ms --trouble-after 100ms --ops-listen 127.0.0.1:0 {rest}");
+        let arguments = format!("monitor --interval 50ms --ops-listen 127.0.0.1:0 {rest}");
         let running =
             Self(Some(bench.command(&arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap()));
         let begun = Instant::now();
@@ -112,7 +111,10 @@ fn each_change_is_told_once_and_a_proof_is_for_good() {
     let (hook, told) = hook();
     let address = one.address().to_owned();
     let sources = format!("--log-url http://{address}/audit");
-    let running = Running::start(&bench, &format!("{POLICY} --state state --webhook {hook} {sources}"));
+    let running = Running::start(
+        &bench,
+        &format!("{POLICY} --trouble-after 100ms --state state --webhook {hook} {sources}"),
+    );
     let next = || told.recv_timeout(PATIENCE).expect("an alert");
     let is_at = |metric: &str| {
         let begun = Instant::now();
@@ -183,7 +185,20 @@ fn one_monitor_watches_many_logs() {
     let running = Running::start(&bench, "--config monitor.toml");
     bench.run("monitor --once --config monitor.toml").refused(2, "in use by another monitor");
     assert_eq!(running.ended(Signal::INT), Some(0));
+    bench.run(&format!("monitor --once --config monitor.toml {POLICY}")).misused("cannot be used with");
     bench.write("wrong.toml", "logs = 1\n");
     bench.run("monitor --once --config wrong.toml").refused(2, "logs");
     bench.run(&format!("monitor --once {POLICY}")).refused(2, "--log-url");
+}
+
+#[test]
+fn what_was_never_verified_is_not_well() {
+    let bench = Bench::with_log();
+    let running = Running::start(
+        &bench,
+        &format!("{POLICY} --state s --trouble-after 1h --log-url http://127.0.0.1:1"),
+    );
+    let state = "graven_monitor_state{log=\"example.com/audit\",state=\"starting\"} 1";
+    assert!(Running::page(&bench, "/metrics").contains(state), "{}", Running::page(&bench, "/metrics"));
+    assert_eq!(running.ended(Signal::TERM), Some(2));
 }

@@ -60,6 +60,15 @@ pub(crate) struct Credentials {
 }
 
 impl CredentialArgs {
+    /// What a settings file names.
+    pub(crate) fn of_files(
+        token_file: Option<PathBuf>,
+        client_cert: Option<PathBuf>,
+        client_key: Option<PathBuf>,
+    ) -> Self {
+        Self { ca: None, token_file, client_cert, client_key }
+    }
+
     /// For the server: what the command line gives, and else the environment.
     pub(crate) fn for_server(&self) -> Outcome<Credentials> {
         let mut args = self.clone();

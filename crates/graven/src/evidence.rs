@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use graven_note::{
-    Evidence, VerifiedCheckpoint, VerifiedEvidence, VerifierKey,
+    Evidence, Origin, VerifiedCheckpoint, VerifiedEvidence, VerifierKey,
     evidence::{MAX_EVIDENCE_BYTES, Shows},
 };
 use graven_store::{Fs, RealFs, fs::Mode};
@@ -132,16 +132,48 @@ pub(crate) fn keep_of(failure: &Failure, folder: &Path) {
     }
 }
 
-/// Writes evidence, durably, and answers where it is. What is there already is never replaced: the name follows from
-/// the contradiction, so that it is the same one.
+/// Writes evidence, durably, and answers where it is. Evidence that is there already is never replaced: the name follows
+/// from the contradiction, so that it is the same one. Anything else of that name is no evidence, and an error.
 pub(crate) fn keep(evidence: &VerifiedEvidence, folder: &Path) -> io::Result<PathBuf> {
+    let kept = write_new(folder, &evidence.file_name(), &evidence.evidence().to_string())?;
+    let signatures = evidence.heads().iter().flat_map(|head| head.note().signatures());
+    let mut keys: Vec<VerifierKey> = Vec::new();
+    for key in signatures.map(|it| it.key()) {
+        keys.extend((!keys.contains(key)).then(|| key.clone()));
+    }
+    let known = read(&kept).ok().and_then(|bytes| Evidence::parse(&bytes).ok()?.verify(&keys).ok());
+    if known.is_some_and(|known| known.file_name() == evidence.file_name()) {
+        return Ok(kept);
+    }
+    let why = format!("{} is there and is not this evidence: move it away", kept.display());
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, why))
+}
+
+/// Writes what was signed, durably, unless a file of that name is there, and answers where it is.
+pub(crate) fn write_new(folder: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
     let files: &dyn Fs = &RealFs;
     files.create_dir_all(folder)?;
-    let path = folder.join(evidence.file_name());
-    match files.create_durable(&path, evidence.evidence().to_string().as_bytes(), Mode::ReadOnly) {
+    let path = folder.join(name);
+    match files.create_durable(&path, text.as_bytes(), Mode::ReadOnly) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(path),
         written => written.map(|()| path),
     }
+}
+
+/// The first file in the folder that proves something against this log.
+pub(crate) fn against(
+    origin: &Origin,
+    keys: &[VerifierKey],
+    folder: &Path,
+) -> Option<(PathBuf, VerifiedEvidence)> {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut paths: Vec<_> =
+        names.filter(|path| path.extension().is_some_and(|it| it == "evidence")).collect();
+    paths.sort_unstable();
+    paths.into_iter().find_map(|path| {
+        let evidence = Evidence::parse(&read(&path).ok()?).ok().filter(|it| it.origin() == origin)?;
+        Some((path, evidence.verify(keys).ok()?))
+    })
 }
 
 fn read(path: &Path) -> Outcome<Vec<u8>> {

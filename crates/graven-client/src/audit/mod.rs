@@ -19,7 +19,7 @@ mod site;
 pub use auditor::{Audited, Auditor, Progress};
 pub use finding::{Altered, Finding, RootSource};
 pub(crate) use levels::StoredTree;
-pub(crate) use site::fetch_bundle;
+pub(crate) use site::{bad_position, fetch_bundle};
 
 pub use folder::{Folder, MAX_RESOURCE_BYTES, TileSource};
 pub use package::{Package, PackageReader};

@@ -296,7 +296,7 @@ pub(crate) fn fetch_bundle(
 }
 
 /// The entry within a bundle from which on it cannot be read.
-fn bad_position(problem: BundleError, width: u16) -> u16 {
+pub(crate) fn bad_position(problem: BundleError, width: u16) -> u16 {
     match problem {
         BundleError::Truncated { position } => position,
         BundleError::TrailingBytes(_) | BundleError::TooWide(_) => width - 1,

@@ -4,8 +4,11 @@
 //! a source's head against the position         what must hold                               otherwise
 //! none yet, or larger   its new entries, hashed here, lead from the frontier to its root    SplitView, Tampered
 //! same size             same root                                                           SplitView
-//! smaller               it begins the position's tree, as some source shows                 SplitView, Rollback
+//! smaller               it begins the position's tree, as some source shows                 SplitView, Rollback, Trouble
 //! ```
+//!
+//! A source that falls below the largest head that it showed itself went back: a rollback. One that never was further
+//! may only lag: that it cannot be checked is trouble.
 //!
 //! A log may be watched at several sources: its server, its tiles, mirrors of them. All are held to one position, so
 //! that what one of them shows is compared with what the others do.
@@ -20,7 +23,16 @@
 mod position;
 mod source;
 
-use std::{cmp::Ordering, io, path::PathBuf, time::Duration};
+use std::{
+    cmp::Ordering,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
 
 use graven_merkle::{Frontier, Hash, TreeSize, verify_consistency};
 use graven_note::{OpenError, PolicyCheckError, VerifiedCheckpoint, VerifiedEvidence, VerifyCheckpointError};
@@ -31,7 +43,7 @@ use crate::{
     audit::{Finding, RootSource},
     trust::{asked_now, fresh},
 };
-use position::{Position, PositionFile};
+use position::{Position, PositionFile, Shown};
 pub use source::Source;
 
 /// How fresh a head must be where the signatures that count state a time, and nothing else is demanded.
@@ -44,6 +56,19 @@ pub struct Monitor {
     fresh_within: Option<Duration>,
     file: PositionFile,
     position: Option<Position>,
+    /// The largest head that each source showed.
+    shown: Shown,
+    /// What leads to the newest head of each source, where that is without its quorum: not to be read again.
+    ahead: Vec<Option<Frontier>>,
+    answered: Arc<AtomicBool>,
+}
+
+/// Judges, beside a look that is under way, whether the log stands still.
+pub struct Freshness {
+    trust: Trust,
+    fresh_within: Option<Duration>,
+    position: Option<(VerifiedHead, SystemTime)>,
+    answered: Arc<AtomicBool>,
 }
 
 /// What one look at every source came to.
@@ -69,6 +94,17 @@ pub enum MonitorError {
     /// The log stands still, or is shown as it was.
     #[error(transparent)]
     Stale(#[from] StaleHead),
+    /// The log, whose signatures state no time, did not grow.
+    #[error(
+        "stalled: no signature that counts states a time, and the log did not grow for {} s, where {} s is the limit",
+        .since.as_secs(), .limit.as_secs()
+    )]
+    Still {
+        /// For how long it was seen not to grow.
+        since: Duration,
+        /// How long it may.
+        limit: Duration,
+    },
     /// The newest heads are without their quorum.
     #[error("{at}: no head of the log is witnessed as demanded: {reason}")]
     Unwitnessed {
@@ -117,11 +153,21 @@ impl MonitorError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Trouble { .. } | Self::State(_) => Fault::Trouble,
-            Self::Stale(_) | Self::Unwitnessed { .. } => Fault::Stalled,
+            Self::Stale(_) | Self::Still { .. } | Self::Unwitnessed { .. } => Fault::Stalled,
             Self::Untrusted { .. } | Self::Tampered { .. } => Fault::CheckFailed,
             Self::Rollback { .. } => Fault::Rollback,
             Self::SplitView(_) => Fault::SplitView,
         }
+    }
+
+    /// The notes of both heads, each with a name for its file, where the log went back: no evidence, but what its operator
+    /// is to be asked about.
+    pub fn notes(&self) -> impl Iterator<Item = (String, &str)> {
+        let heads = match self {
+            Self::Rollback { kept, offered, .. } => vec![kept.verified(), &**offered],
+            _ => Vec::new(),
+        };
+        heads.into_iter().map(|head| (note_file_name(head), head.note().as_str()))
     }
 
     /// The evidence, where the log signed two trees that cannot both be.
@@ -132,6 +178,12 @@ impl MonitorError {
             _ => None,
         }
     }
+}
+
+fn note_file_name(head: &VerifiedCheckpoint) -> String {
+    let checkpoint = head.checkpoint();
+    let root = &checkpoint.root().to_string()[..8];
+    format!("{}-{}-{root}.checkpoint", checkpoint.origin().sha256_hex(), checkpoint.size())
 }
 
 /// The worse of two faults is the greater number.
@@ -147,8 +199,8 @@ fn severity(fault: Fault) -> u8 {
 
 impl Monitor {
     /// Watches the log that `trust` pins, at `sources`, from where its position in `folder` was left. The newest head must
-    /// be as fresh as `fresh_within`, by the times of the signatures that count; without it ten minutes are the limit for
-    /// logs whose signatures state a time.
+    /// be as fresh as `fresh_within`, by the times of the signatures that count, or the log has to grow as often where they
+    /// state none; without it ten minutes are the limit for logs whose signatures state a time.
     ///
     /// # Errors
     /// The position cannot be read, is not of these keys, or another monitor moves it.
@@ -159,8 +211,9 @@ impl Monitor {
         fresh_within: Option<Duration>,
     ) -> Result<Self, MonitorError> {
         let file = PositionFile::open(&folder.into(), trust.origin())?;
-        let position = file.load(&trust)?;
-        Ok(Self { trust, sources, fresh_within, file, position })
+        let (position, shown) = (file.load(&trust)?, file.load_shown()?);
+        let ahead = sources.iter().map(|_| None).collect();
+        Ok(Self { trust, sources, fresh_within, file, position, shown, ahead, answered: Arc::default() })
     }
 
     /// Whose signatures count.
@@ -175,29 +228,28 @@ impl Monitor {
         self.position.as_ref().map(|position| &position.head)
     }
 
+    /// What judges the log's freshness while a look is under way: a source that is slow must not hide a stall.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        let position = self.position.as_ref().map(|position| (position.head.clone(), position.grown));
+        let answered = Arc::clone(&self.answered);
+        Freshness { trust: self.trust.clone(), fresh_within: self.fresh_within, position, answered }
+    }
+
     /// Looks at every source once.
     pub async fn poll(&mut self) -> Pass {
-        let (mut pass, mut answered) = (Pass { entries: 0, worst: None }, false);
+        let mut pass = Pass { entries: 0, worst: None };
+        self.answered.store(false, Relaxed);
         for at in 0..self.sources.len() {
             match self.look(at).await {
-                Ok(entries) => {
-                    pass.entries += entries;
-                    answered = true;
-                }
-                // Whether it stalls for that is a matter of time.
-                Err(MonitorError::Unwitnessed { .. }) if self.position.is_some() => {
-                    answered = true;
-                }
+                Ok(entries) => pass.entries += entries,
+                // Whether it stalls for that is a matter of time, unless nothing was ever witnessed as demanded.
+                Err(MonitorError::Unwitnessed { .. })
+                    if self.position.as_ref().is_some_and(|it| it.is_believed) => {}
                 Err(error) => pass.take(error),
             }
         }
-        // Of a log that cannot be reached it is not known that it stands still.
-        if let (true, Some(position)) = (answered, &self.position) {
-            let time = self.trust.time_of(&position.head);
-            let limit = self.fresh_within.or(time.map(|_| FRESH_WITHIN));
-            let is_fresh = limit.map_or(Ok(()), |limit| fresh(time, limit));
-            is_fresh.unwrap_or_else(|stale| pass.take(stale.into()));
-        }
+        self.freshness().judge().unwrap_or_else(|stale| pass.take(stale));
         pass
     }
 
@@ -210,27 +262,62 @@ impl Monitor {
         if let Some(evidence) = VerifiedEvidence::of_empty(&signed) {
             return Err(split_view(source, evidence));
         }
+        let size = signed.checkpoint().size();
         let start = self.position.as_ref().map(|position| position.frontier.clone()).unwrap_or_default();
         let known = start.size();
-        let frontier = match signed.checkpoint().size().cmp(&known) {
-            Ordering::Less => return self.hold_to_later(source, &signed).await.map(|()| 0),
+        let frontier = match size.cmp(&known) {
+            Ordering::Less => {
+                self.hold_to_later(source, &signed).await?;
+                self.showed(at, size)?;
+                return Ok(0);
+            }
             Ordering::Equal => self.hold_to_same(source, &signed).map(|()| start)?,
-            Ordering::Greater => self.grow(source, start, &signed).await?,
+            Ordering::Greater => {
+                let ahead = self.ahead[at].take();
+                let ahead = ahead.filter(|ahead| known < ahead.size() && ahead.size() <= size);
+                self.grow(source, start, ahead, &signed).await?
+            }
         };
-        let head = self.trust.verify_signed(&note).map_err(|reason| not_believed(source, reason))?;
-        self.advance(Position { head, frontier })?;
-        Ok(signed.checkpoint().size().get() - known.get())
+        self.showed(at, size)?;
+        let source = &self.sources[at];
+        let head = match self.trust.verify_signed(&note) {
+            Ok(head) => head,
+            Err(reason) => {
+                let refused = not_believed(source, reason);
+                self.ahead[at] = Some(frontier);
+                return Err(refused);
+            }
+        };
+        self.advance(Position { head, frontier, is_believed: true, grown: SystemTime::now() })?;
+        Ok(size.get() - known.get())
+    }
+
+    /// The source answered with a head that holds against all that is known.
+    fn showed(&mut self, at: usize, size: TreeSize) -> Result<(), MonitorError> {
+        self.answered.store(true, Relaxed);
+        if self.shown.raise(&self.sources[at].to_string(), size) {
+            self.file.keep_shown(&self.shown)?;
+        }
+        Ok(())
     }
 
     /// Reads and hashes the entries that are new, up to the signed root.
     async fn grow(
         &self,
         source: &Source,
-        mut frontier: Frontier,
+        start: Frontier,
+        ahead: Option<Frontier>,
         signed: &VerifiedCheckpoint,
     ) -> Result<Frontier, MonitorError> {
         let (size, root) = (signed.checkpoint().size(), *signed.checkpoint().root());
-        frontier = source.grow(frontier, size).await?;
+        // A head that was not believed need not be of this tree: then all is read from the position on.
+        if let Some(ahead) = ahead {
+            let frontier = source.grow(ahead, size).await?;
+            if frontier.root() == root {
+                return Ok(frontier);
+            }
+        }
+        let frontier = source.grow(start, size).await?;
         let computed = frontier.root();
         if computed == root {
             return Ok(frontier);
@@ -268,18 +355,50 @@ impl Monitor {
                 return Err(split_view(source, evidence));
             }
         }
+        if self.shown.of(&source.to_string()) <= from {
+            let (behind, known) = (from.get(), to.size().get());
+            return Err(source.trouble(format_args!(
+                "its head of {behind} entries is behind the {known} that were verified, and no source shows that it is their \
+                 beginning"
+            )));
+        }
         let (kept, offered) = (Box::new(to.clone()), Box::new(signed.clone()));
         Err(MonitorError::Rollback { at: source.to_string(), kept, offered })
     }
 
     /// Keeps a position that is further, or has fresher signatures.
-    fn advance(&mut self, new: Position) -> Result<(), MonitorError> {
-        let rank = |position: &Position| (position.head.size(), self.trust.time_of(&position.head));
+    fn advance(&mut self, mut new: Position) -> Result<(), MonitorError> {
+        let rank = |position: &Position| {
+            (position.head.size(), position.is_believed, self.trust.time_of(&position.head))
+        };
         if self.position.as_ref().is_none_or(|old| rank(old) < rank(&new)) {
+            if let Some(old) = self.position.as_ref().filter(|old| old.head.size() == new.head.size()) {
+                new.grown = old.grown;
+            }
             self.file.keep(&new)?;
             self.position = Some(new);
         }
         Ok(())
+    }
+}
+
+impl Freshness {
+    /// Of a log that cannot be reached it is not known that it stands still.
+    ///
+    /// # Errors
+    /// It stands still: [`MonitorError::Stale`], [`MonitorError::Still`].
+    pub fn judge(&self) -> Result<(), MonitorError> {
+        let Some((head, grown)) = self.position.as_ref().filter(|_| self.answered.load(Relaxed)) else {
+            return Ok(());
+        };
+        match (self.trust.time_of(head), self.fresh_within) {
+            (None, None) => Ok(()),
+            (None, Some(limit)) => {
+                let since = grown.elapsed().unwrap_or_default();
+                if since <= limit { Ok(()) } else { Err(MonitorError::Still { since, limit }) }
+            }
+            (time, limit) => Ok(fresh(time, limit.unwrap_or(FRESH_WITHIN))?),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{sync::Mutex, time::timeout};
 use super::MonitorError;
 use crate::{
     Appender, Client, ConnectError, ConnectOptions, WebOptions, WebSite,
-    audit::{Finding, SiteError, StoredTree, TileSource as _, fetch_bundle},
+    audit::{Finding, SiteError, StoredTree, TileSource as _, bad_position, fetch_bundle},
     call::call_log,
     follow::fetch_consistency,
     range::{RangeReader, frontier_before},
@@ -87,14 +87,10 @@ impl Source {
         match &self.kind {
             Kind::Server { .. } => self.grow_by_pages(&self.log().await?, frontier, to).await,
             Kind::Site(site) => {
+                // What is withheld may come yet, and what is no bundle comes from a proxy as often as not: only entries that
+                // can be read, and do not lead to the signed root, say something about the log.
                 let grown = self.blocking(site, move |site| grow_by_bundles(site, frontier, to)).await?;
-                grown.map_err(|error| match error {
-                    SiteError::Found(finding) if !matches!(*finding, Finding::Missing { .. }) => {
-                        MonitorError::Tampered { at: self.shown.clone(), finding }
-                    }
-                    // What is withheld may come yet.
-                    error => self.trouble(error),
-                })
+                grown.map_err(|error| self.trouble(error))
             }
         }
     }
@@ -189,10 +185,9 @@ fn grow_by_bundles(site: &WebSite, mut frontier: Frontier, to: TreeSize) -> Resu
 fn hashes_of(site: &WebSite, range: BundleRange) -> Result<Vec<Hash>, SiteError> {
     let (bytes, path) = fetch_bundle(site, range.bundle)?;
     let first = range.bundle.index() << TILE_HEIGHT;
-    let bundle = EntryBundle::parse(&bytes, path.width()).map_err(|problem| Finding::Bundle {
-        path,
-        index: first,
-        problem,
+    let bundle = EntryBundle::parse(&bytes, path.width()).map_err(|problem| {
+        let index = first + u64::from(bad_position(problem, path.width()));
+        Finding::Bundle { path, index, problem }
     })?;
     let run = bundle.entries().skip(range.first.into()).take(range.count.into());
     Ok(run.map(leaf_hash).collect())

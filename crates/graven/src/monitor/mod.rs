@@ -28,14 +28,20 @@ use watch::Watched;
 const EXAMPLES: &str = "\
 Reads and hashes every new entry, holds every head to the one before, and keeps its position in --state, so that it goes \
 on after a restart where it was. --log-url takes any log that is laid out as C2SP tlog-tiles; several sources of one log \
-are compared with one another. It runs on, and says on stderr, in its metrics and to the webhook what state a log is in:
+are compared with one another. --token-file and --client-cert are shown to --server alone, and without one to the first \
+--log-url. It runs on, and says on stderr, in its metrics and to the webhook what state a log is in:
 
+  starting    no look was good yet (2)
   ok          all entries lead to a fresh head that is signed as demanded
   trouble     unreachable, or not answering as a log would, for longer than --trouble-after (exit code 2)
   stalled     no head that is as fresh as --fresh-within, or none with its quorum (3)
   tampered    what is served is not what was signed (1)
-  rollback    the log is smaller than it was, and nothing shows that it is still the same one (4)
-  split-view  the log signed two trees that cannot both be; the evidence is in --evidence (5). This state is for good
+  rollback    a source shows a smaller log than it did before, and nothing shows that it is still the same one (4)
+  split-view  the log signed two trees that cannot both be; the evidence is in --evidence (5). This state is for \
+good, across restarts too, for as long as the evidence lies there
+
+Trouble does not end a worse state: only a look that is good does. A source that is behind the others, and never was \
+further, is trouble where it cannot be checked, and no rollback.
 
 With --once it looks once and ends with the exit code of the worst state. Otherwise SIGTERM or SIGINT ends it, with the \
 exit code of the worst state at that time.
@@ -49,8 +55,9 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct MonitorArgs {
-    /// Settings (TOML): one or many logs; what is given here as well counts more, unknown keys are refused
-    #[arg(long, value_name = "FILE")]
+    /// Settings (TOML): one or many logs, with their keys and tokens; of what may be given here as well, that counts more.
+    /// Unknown keys are refused
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keys", "policy", "token_file", "client_cert"])]
     config: Option<PathBuf>,
 
     /// Address of a log's tiles on the web: `checkpoint` and `tile` lie below it; repeat it for several places that show

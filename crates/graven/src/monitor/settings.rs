@@ -14,6 +14,9 @@
 //! urls = ["https://log.example.com/audit", "https://mirror.example.org/audit"]
 //! server = "https://log.example.com:4740"
 //! name = "audit"                    # at the server
+//! token_file = "audit.token"        # shown to `server` alone, and without one to the first of `urls`
+//! client_cert = "client.pem"        # likewise, with client_key
+//! client_key = "client.key"
 //! fresh_within_s = 600
 //! ```
 
@@ -33,7 +36,7 @@ use serde::Deserialize;
 
 use super::{MonitorArgs, watch::Log};
 use crate::{
-    credentials::Credentials,
+    credentials::{CredentialArgs, Credentials},
     exit::{self, Failure, Outcome},
     trust::{self, Pinned},
 };
@@ -90,6 +93,9 @@ struct LogEntry {
     urls: Vec<String>,
     server: Option<String>,
     name: Option<String>,
+    token_file: Option<PathBuf>,
+    client_cert: Option<PathBuf>,
+    client_key: Option<PathBuf>,
     fresh_within_s: Option<u64>,
 }
 
@@ -132,7 +138,12 @@ impl File {
             parsed.map_err(|error| Failure::trouble(format_args!("{}: {error}", path.display())))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let paths = [&mut file.state, &mut file.evidence].into_iter().flatten();
-        for relative in paths.chain(file.log.iter_mut().filter_map(|log| log.policy.as_mut())) {
+        let of_logs = file.log.iter_mut().flat_map(|log| {
+            [&mut log.policy, &mut log.token_file, &mut log.client_cert, &mut log.client_key]
+                .into_iter()
+                .flatten()
+        });
+        for relative in paths.chain(of_logs) {
             *relative = folder.join(&relative);
         }
         Ok(file)
@@ -159,7 +170,11 @@ impl LogEntry {
             Some(origin) => args.trust.trust_in(pinned, Origin::new(origin).map_err(TrustError::from)?)?,
             None => args.trust.trust(pinned, None)?,
         };
-        let sources = sources(&self.urls, self.server.as_deref(), self.name.as_deref(), credentials)?;
+        let (token_file, cert, key) =
+            (self.token_file.clone(), self.client_cert.clone(), self.client_key.clone());
+        let own = CredentialArgs::of_files(token_file, cert, key).as_given()?;
+        let credentials = Credentials { roots: credentials.roots.clone(), ..own };
+        let sources = sources(&self.urls, self.server.as_deref(), self.name.as_deref(), &credentials)?;
         Ok((trust, sources, self.fresh_within_s.map(Duration::from_secs)))
     }
 }
@@ -173,20 +188,27 @@ fn from_arguments(
     Ok((trust, sources, None))
 }
 
+/// The credentials are for one place alone: the server, or the first URL where there is none. Other places of the same log
+/// are other people's.
 fn sources(
     urls: &[String],
     server: Option<&str>,
     name: Option<&str>,
     Credentials { roots, identity, token }: &Credentials,
 ) -> Outcome<Vec<Source>> {
-    let (roots, identity, token, retries) = (roots.clone(), identity.clone(), token.clone(), RETRIES);
-    let web = WebOptions { roots, identity, token, retries, in_flight: IN_FLIGHT, ..WebOptions::default() };
-    let mut sources = Vec::new();
+    let open =
+        WebOptions { roots: roots.clone(), retries: RETRIES, in_flight: IN_FLIGHT, ..WebOptions::default() };
+    let (mut sources, mut own) = (Vec::new(), Some((identity.clone(), token.clone())));
+    let mut options = |is_server: bool| {
+        let shown = if is_server || server.is_none() { own.take() } else { None };
+        let (identity, token) = shown.unwrap_or_default();
+        WebOptions { identity, token, ..open.clone() }
+    };
     for url in urls {
-        sources.push(Source::site(url, web.clone())?);
+        sources.push(Source::site(url, options(false))?);
     }
     if let Some(server) = server {
-        let WebOptions { roots, identity, token, retries, .. } = web;
+        let WebOptions { roots, identity, token, retries, .. } = options(true);
         let options = ConnectOptions { roots, identity, token, retries, ..ConnectOptions::default() };
         sources.push(Source::server(server, name.unwrap_or_default(), options));
     }
