@@ -174,7 +174,7 @@ fn every_kind_of_breach_is_found() {
             |set| file(set, "types").enum_type[0].value[2].number = Some(7),
             "WAIT_PUBLISHED = 2",
         ),
-        ("a method goes", |set| drop(file(set, "admin_service").service[0].method.pop()), "FreezeLog"),
+        ("a method goes", |set| drop(file(set, "admin_service").service[0].method.pop()), "RotateKeys"),
         (
             "a method takes another message",
             |set| {
