@@ -186,7 +186,9 @@ fn trouble_a_stall_and_a_rollback_are_told_apart() {
 
     fs::rename(bench.path("data"), bench.path("newest")).unwrap();
     fs::rename(bench.path("early"), bench.path("data")).unwrap();
-    let server = bench.serve();
+    // It is the same source only under the same address.
+    let listen = address.split_once("://").unwrap().1;
+    let server = bench.serve_with(&format!("serve --data-dir data --dev --listen {listen}"));
     watch(&bench, "url", &server).refused(4, "rollback");
 }
 
