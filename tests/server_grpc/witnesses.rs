@@ -475,3 +475,36 @@ async fn before_enough_witnesses_answer_appends_are_told_to_come_back() {
     service.client().append(append_request(entry(0))).await.unwrap();
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_witness_that_was_restored_while_the_log_was_away_does_not_clear_its_start() {
+    let (dir, keys, witnesses) = prepared().await;
+    let poller =
+        LocalSigner::generate("w.example/poller".parse().unwrap(), SignatureType::CosignatureV1, &[9; 32]);
+    let policy = policy_of(&keys, &witnesses, &poller.unwrap());
+    let config = || witnessed(&policy, Publish::Signed, 5_000);
+    let mut service = Service::reopen(dir, config(), ServerOptions::default()).await;
+    service.run();
+    until(|| !service.log.is_awaiting_witnesses()).await;
+    for n in 0..4 {
+        let request = v1::AppendRequest { wait: v1::Wait::Witnessed.into(), ..append_request(entry(n)) };
+        service.client().append(request).await.unwrap();
+    }
+    until(|| witnesses.iter().all(|witness| witness.seen_size() == Some(4))).await;
+    until(|| service.engine.witness_lags(&service.log).iter().filter(|lag| lag.size == 4).count() == 6).await;
+    let dir = service.stop().await;
+    // The first is restored from an old copy, the third is away: what the second says is not enough.
+    witnesses[0].change(|state| state.seen = None);
+    witnesses[2].change(|state| {
+        state.answer = Some((StatusCode::SERVICE_UNAVAILABLE, "text/plain", "closed".to_owned()));
+    });
+    let asked = || witnesses[0].state.lock().unwrap().answered.len();
+    let before = asked();
+    let mut service = Service::reopen(dir, config(), ServerOptions::default()).await;
+    service.run();
+    until(|| asked() > before + 3).await;
+    assert!(service.log.is_awaiting_witnesses(), "it forgot, so that it knows nothing newer says nothing");
+    witnesses[2].change(|state| state.answer = None);
+    until(|| !service.log.is_awaiting_witnesses()).await;
+    service.stop().await;
+}

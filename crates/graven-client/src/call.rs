@@ -69,8 +69,8 @@ impl CallError {
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
         let unsaid = matches!(self.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled);
-        // This refusal says that the entry is durable, and where.
-        let said = self.reason() == Some(ErrorReason::WaitTimedOut);
+        // These say that the entry is durable, and where; and that nothing was appended.
+        let said = matches!(self.reason(), Some(ErrorReason::WaitTimedOut | ErrorReason::WitnessesAwaited));
         let never_sent = self.attempts() == 1 && self.dial_error().is_some();
         !never_sent && (connection_broke(&self.0.status) || (unsaid && !said))
     }

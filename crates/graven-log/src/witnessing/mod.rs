@@ -126,7 +126,9 @@ pub struct Pending {
 pub struct WitnessLag {
     /// Its name in the policy.
     pub witness: PolicyWord,
-    /// Entries of the newest signed head beyond what it cosigned last.
+    /// What it cosigned last, as far as is known.
+    pub size: u64,
+    /// Entries of the newest signed head beyond that.
     pub entries: u64,
     /// How long ago its last cosignature came, or the start where none came since.
     pub silent: Duration,
@@ -457,6 +459,7 @@ impl Engine {
         let signed = state.rounds.newest_size();
         let lag = |(witness, seen): (&PolicyWord, rounds::Seen)| WitnessLag {
             witness: witness.clone(),
+            size: seen.size,
             entries: signed.saturating_sub(seen.size),
             silent: Duration::from_nanos(now_ns.saturating_sub(seen.at_ns)),
         };

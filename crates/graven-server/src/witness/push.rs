@@ -48,13 +48,17 @@ pub(crate) async fn push_until(
                 continue;
             };
             let known = log.witnessed_head().map_or(TreeSize::ZERO, |head| head.size());
+            // Its own line in the stored note says so.
+            let lags = engine.witness_lags(&log).into_iter().filter(|lag| names.contains(&lag.witness));
+            let confirmed = lags.filter_map(|lag| TreeSize::new(lag.size)).max().unwrap_or(TreeSize::ZERO);
             let driver = Driver {
                 engine: engine.clone(),
                 log: log.clone(),
                 names,
                 client,
                 known,
-                confirmed: TreeSize::ZERO,
+                confirmed,
+                has_forgotten: false,
             };
             drivers.spawn(driver.run());
         }
@@ -83,6 +87,8 @@ struct Driver {
     known: TreeSize,
     /// What it has cosigned for us: it must never say less.
     confirmed: TreeSize,
+    /// Whether it did: what it knows of nothing newer than the log's storage is worth nothing then.
+    has_forgotten: bool,
 }
 
 /// Why a head was not cosigned.
@@ -102,7 +108,11 @@ enum PushError {
     Cosignature(#[from] CosignError),
     #[error("the log's own proof or note failed")]
     Proof,
-    #[error("it has cosigned more before")]
+    #[error("the tree that it has seen is not the beginning of this one")]
+    Inconsistent,
+    #[error(
+        "it has cosigned more before: that it knows nothing newer says nothing. It should get new keys, and be listed by these"
+    )]
     Forgot,
 }
 
@@ -114,6 +124,7 @@ impl PushError {
             Self::TimedOut => "timeout",
             Self::Refused(..) => "refused",
             Self::Ahead(_) => "ahead",
+            Self::Inconsistent => "inconsistent",
             Self::Malformed => "malformed",
             Self::Cosignature(_) => "cosignature",
             Self::Proof => "proof",
@@ -126,7 +137,8 @@ impl Driver {
     async fn run(mut self) {
         let Some(mut pending) = self.log.watch_pending() else { return };
         let mut backoff = FIRST_BACKOFF;
-        let mut is_failing = false;
+        // Which failure was told.
+        let mut told: Option<&'static str> = None;
         loop {
             let offered = pending.borrow_and_update().clone();
             if self.has_cosigned(&offered) {
@@ -139,7 +151,7 @@ impl Driver {
             let name = self.log.meta().name.clone();
             match self.offer(&offered.head).await {
                 Ok(()) => {
-                    if std::mem::take(&mut is_failing) {
+                    if told.take().is_some() {
                         tracing::info!(log = %name, witness = names, "the witness cosigns again");
                     }
                     backoff = FIRST_BACKOFF;
@@ -154,8 +166,15 @@ impl Driver {
                 }
                 Err(error) => {
                     self.count(&error);
-                    if !std::mem::replace(&mut is_failing, true) {
-                        tracing::warn!(log = %name, witness = names, %error, "the witness does not cosign");
+                    if told.replace(error.label()) != Some(error.label()) {
+                        match error {
+                            PushError::Ahead(_) | PushError::Inconsistent | PushError::Forgot => {
+                                tracing::error!(log = %name, witness = names, %error, "the witness disagrees");
+                            }
+                            _ => {
+                                tracing::warn!(log = %name, witness = names, %error, "the witness does not cosign")
+                            }
+                        }
                     }
                     sleep(backoff).await;
                     backoff = (backoff * 2).min(MAX_BACKOFF);
@@ -193,10 +212,7 @@ impl Driver {
                 StatusCode::UNPROCESSABLE_ENTITY => {
                     let told = format!("has cosigned another tree at size {}", self.known);
                     self.dispute(head, &told).await;
-                    return Err(PushError::Refused(
-                        answer.status,
-                        "the tree that it has seen is not the beginning of this one",
-                    ));
+                    return Err(PushError::Inconsistent);
                 }
                 status => return Err(PushError::Refused(status, refusal(status))),
             }
@@ -221,6 +237,7 @@ impl Driver {
             tracing::error!(%log, witness = ?names, told = told.get(), cosigned = self.confirmed.get(),
                 "the witness forgot what it had cosigned: was it restored from an old copy?");
             self.confirmed = told;
+            self.has_forgotten = true;
             self.count(&PushError::Forgot);
         }
     }
@@ -282,6 +299,9 @@ impl Driver {
     }
 
     async fn take_in(&mut self, head: &Head, answer: &WitnessAnswer) -> Result<(), PushError> {
+        if self.has_forgotten && self.log.is_awaiting_witnesses() {
+            return Err(PushError::Forgot);
+        }
         let mut lines = signature_lines(&answer.body).ok_or(PushError::Malformed)?;
         lines.retain(|line| self.is_by_it(line));
         let (engine, log, size) = (self.engine.clone(), self.log.clone(), head.size());
