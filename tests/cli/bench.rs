@@ -254,8 +254,12 @@ impl std::fmt::Display for Ran {
 pub(crate) fn fed(command: &mut Command, input: &[u8]) -> Ran {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    finish(child)
+    let mut stdin = child.stdin.take().unwrap();
+    // It answers while it reads: who only writes would in the end wait for it, and it for him.
+    thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input).unwrap());
+        finish(child)
+    })
 }
 
 pub(crate) fn finish(mut child: Child) -> Ran {
