@@ -22,7 +22,7 @@ fn whoever_does_not_finish_a_request_gives_way_and_is_let_go() {
     let log = Log::new("example.com/patient");
     place.know_log(&log);
     let running = place.serve();
-    let begun = "POST /add-checkpoint HTTP/1.1\r\nhost: w\r\ncontent-length: 11\r\n\r\nold 0\n\nexam";
+    let begun = "POST /add-checkpoint HTTP/1.1\r\nhost: w\r\ncontent-length: 12\r\n\r\nold 0\n\nexam";
     let unfinished: Vec<_> = (0..CONNECTIONS)
         .map(|number| {
             // Not all at once: who overruns the queue of the system waits for its next try.
