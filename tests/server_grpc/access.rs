@@ -70,6 +70,8 @@ async fn each_call_asks_for_its_permission_and_stops_at_a_no() {
     call!("ListLogs", admin.list_logs(v1::ListLogsRequest::default()));
     call!("GetLog", admin.get_log(v1::GetLogRequest { log: log() }));
     call!("FreezeLog", admin.freeze_log(v1::FreezeLogRequest { log: log() }));
+    call!("RotateKeys", admin.rotate_keys(v1::RotateKeysRequest { log: log(), ..Default::default() }));
+    call!("ListKeyRotations", client.list_key_rotations(v1::ListKeyRotationsRequest::default()));
     let mut witness = WitnessServiceClient::new(service.channel.clone());
     call!("WatchPending", witness.watch_pending(v1::WatchPendingRequest::default()));
     call!(
@@ -95,7 +97,7 @@ async fn each_call_asks_for_its_permission_and_stops_at_a_no() {
 fn permission(method: &str) -> Permission {
     match method {
         "Append" | "AppendBatch" | "AppendStream" => Permission::Append,
-        "CreateLog" | "ListLogs" | "GetLog" | "FreezeLog" => Permission::Admin,
+        "CreateLog" | "ListLogs" | "GetLog" | "FreezeLog" | "RotateKeys" => Permission::Admin,
         "WatchPending" | "GetPendingConsistency" | "AddCosignature" => Permission::Witness,
         _ => Permission::Read,
     }
