@@ -172,7 +172,7 @@ impl Driver {
                                 tracing::error!(log = %name, witness = names, %error, "the witness disagrees");
                             }
                             _ => {
-                                tracing::warn!(log = %name, witness = names, %error, "the witness does not cosign")
+                                tracing::warn!(log = %name, witness = names, %error, "the witness does not cosign");
                             }
                         }
                     }
