@@ -199,7 +199,7 @@ fn a_source_that_lags_is_no_rollback_when_the_others_are_gone() {
     bench.fill(&server, 2);
     let exported = bench.path("data/logs/audit/site/checkpoint");
     while !fs::read_to_string(&exported).is_ok_and(|note| note.contains("audit\n2\n")) {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
     bench.copy("data/logs/audit/site", "lagging");
     append(&bench, &server, "entry", 3);
