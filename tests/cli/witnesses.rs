@@ -55,7 +55,7 @@ fn a_data_directory_that_a_witness_knows_more_of_ends_with_4_and_says_which_size
     let ended = bench.run(SERVE);
     ended.refused(4, "`w1` are a quorum of its witnesses");
     ended.refused(4, "has cosigned size 3, and this data directory ends at size 0");
-    ended.refused(4, "graven recover --from URL");
+    ended.refused(4, "graven recover --data-dir data --log audit --from URL");
     ended.refused(4, "new origin");
 }
 
@@ -65,7 +65,13 @@ fn without_answers_reads_are_served_and_appends_told_to_come_back() {
     let bench = watched("http://127.0.0.1:1");
     let server = bench.serve_with(SERVE);
     bench.write("entry", "an entry");
-    bench.at(&server, "head").ok();
+    // Whoever looks is told why.
+    let head = || bench.at(&server, "head").ok().text().to_owned();
+    while !head().contains("w1 is not behind, cosigned nothing yet: unreachable") {}
+    assert!(head().contains("the server awaits them since its start"));
+    let object = bench.at(&server, "head --json").ok().object();
+    assert_eq!(object["server_says"]["witnesses"][0]["error"], "unreachable");
+    assert_eq!(object["server_says"]["witnesses_awaited"], true);
     let ran = bench.at(&server, "append entry");
     assert!(ran.code != Some(0) && ran.stderr.contains("witnesses"), "{ran}");
     server.stop();

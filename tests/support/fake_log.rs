@@ -284,7 +284,7 @@ impl LogService for FakeLog {
         &self,
         _: Request<v1::GetTreeHeadRequest>,
     ) -> Result<Response<v1::GetTreeHeadResponse>, Status> {
-        Ok(Response::new(v1::GetTreeHeadResponse { head: Some(self.state().head()) }))
+        Ok(Response::new(v1::GetTreeHeadResponse { head: Some(self.state().head()), witnesses: None }))
     }
 
     async fn watch_tree_heads(

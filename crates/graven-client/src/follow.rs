@@ -105,6 +105,20 @@ impl LogClient {
         self.follower().accept_message(answer.head, known.as_ref()).await
     }
 
+    /// How the log stands with its witnesses, as its server says: for people to look at, and not verified. `None` where it has
+    /// none. Which of them cosigned a head is in the [`VerifiedHead`].
+    ///
+    /// # Errors
+    /// The server did not answer.
+    pub async fn witness_state(&self) -> Result<Option<v1::WitnessState>, CallError> {
+        let request = v1::GetTreeHeadRequest { log: self.name() };
+        let answer = call_log(self.pool(), self.pool().retries(), &request, |mut log, request| async move {
+            log.get_tree_head(request).await
+        })
+        .await?;
+        Ok(answer.witnesses)
+    }
+
     /// The last head that was verified and kept, without asking the server. `None` before the first one.
     ///
     /// # Errors

@@ -104,4 +104,4 @@ pub use webhook::Webhook;
 pub use tonic::Code;
 
 #[doc(no_inline)]
-pub use graven_proto::v1::{ErrorReason, LogKind, LogState, Visibility};
+pub use graven_proto::v1::{ErrorReason, LogKind, LogState, Visibility, WitnessLag, WitnessState};

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use graven_client::VerifiedHead;
+use graven_client::{VerifiedHead, WitnessLag, WitnessState};
+use serde_json::{Value, json};
 
 use crate::{
     exit::{Exit, Failure, Outcome},
@@ -38,11 +39,17 @@ pub(crate) struct HeadArgs {
 }
 
 pub(crate) async fn run(args: HeadArgs) -> Outcome {
-    let head = args.log.open().await?.tree_head().await?;
+    let log = args.log.open().await?;
+    let head = log.tree_head().await?;
     if args.note {
         output::bytes(head.note().as_bytes())?;
     } else {
-        output::either(args.json, || output::head_json(&head), || describe(&head))?;
+        let witnesses = log.witness_state().await?;
+        let object = || with_witnesses(output::head_json(&head), witnesses.as_ref());
+        output::either(args.json, object, || describe(&head))?;
+        if let Some(state) = witnesses.filter(|_| !args.json) {
+            stands(&state)?;
+        }
     }
     args.max_age.map_or(Ok(()), |max_age| refuse_stale(&head, max_age))
 }
@@ -59,6 +66,43 @@ pub(crate) fn describe(head: &VerifiedHead) -> String {
         head.root(),
         output::signed_at(head)
     )
+}
+
+/// How a log stands with its witnesses, a line each.
+fn stands(state: &WitnessState) -> Outcome {
+    let awaited = if state.awaited { ", and the server awaits them since its start" } else { "" };
+    output::line(format_args!(
+        "says its server: {} signed, {} with their quorum{awaited}",
+        output::entries(state.signed_size),
+        state.witnessed_size
+    ))?;
+    state.witnesses.iter().try_for_each(|witness| {
+        let behind = match state.signed_size.saturating_sub(witness.size) {
+            0 => "is not behind".to_owned(),
+            entries => format!("is {} behind", output::entries(entries)),
+        };
+        let silent = humantime::format_duration(Duration::from_secs(witness.silent_seconds));
+        let error = if witness.error.is_empty() { String::new() } else { format!(": {}", witness.error) };
+        let cosigned = if witness.size == 0 {
+            "cosigned nothing yet".to_owned()
+        } else {
+            format!("cosigned {silent} ago")
+        };
+        output::line(format_args!("  {} {behind}, {cosigned}{error}", witness.name))
+    })
+}
+
+fn with_witnesses(mut head: Value, state: Option<&WitnessState>) -> Value {
+    let witness = |it: &WitnessLag| json!({ "name": it.name, "size": it.size, "silent_seconds": it.silent_seconds, "error": it.error });
+    if let Some(state) = state {
+        head["server_says"] = json!({
+            "signed_size": state.signed_size,
+            "witnessed_size": state.witnessed_size,
+            "witnesses_awaited": state.awaited,
+            "witnesses": state.witnesses.iter().map(witness).collect::<Vec<_>>(),
+        });
+    }
+    head
 }
 
 fn refuse_stale(head: &VerifiedHead, max_age: Duration) -> Outcome {

@@ -24,6 +24,7 @@ mod rounds;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,6 +133,8 @@ pub struct WitnessLag {
     pub entries: u64,
     /// How long ago its last cosignature came, or the start where none came since.
     pub silent: Duration,
+    /// Why it did not cosign when it was asked last, in one word.
+    pub error: Option<&'static str>,
 }
 
 /// Cosignatures were not taken.
@@ -178,6 +181,8 @@ pub(crate) struct LogWitnesses {
     pending: watch::Sender<Arc<Pending>>,
     witnessed: watch::Sender<Option<Arc<Head>>>,
     is_cleared: AtomicBool,
+    /// Of those that did not cosign when they were asked last: why, in one word.
+    errors: Mutex<HashMap<PolicyWord, &'static str>>,
 }
 
 struct State {
@@ -243,6 +248,7 @@ pub(crate) fn open(
             pending: watch::Sender::new(Arc::new(pending(&rounds))),
             witnessed: watch::Sender::new(witnessed),
             is_cleared: AtomicBool::new(false),
+            errors: Mutex::default(),
             state: Mutex::new(State { rounds, journal }),
         }
     });
@@ -451,17 +457,31 @@ impl Engine {
         Some(Duration::from_nanos(self.env.clock.monotonic_ns().saturating_sub(met_ns)))
     }
 
+    /// Says why witnesses did not cosign when they were asked, in one word, or that they did.
+    pub fn witnesses_erred(&self, log: &Log, names: &[PolicyWord], error: Option<&'static str>) {
+        let Some(witnesses) = &log.witnesses else { return };
+        let mut errors = witnesses.errors.lock();
+        for name in names {
+            match error {
+                Some(error) => drop(errors.insert(name.clone(), error)),
+                None => drop(errors.remove(name)),
+            }
+        }
+    }
+
     /// How far each witness of the log's policy is behind.
     pub fn witness_lags(&self, log: &Log) -> Vec<WitnessLag> {
         let Some(witnesses) = &log.witnesses else { return Vec::new() };
         let now_ns = self.env.clock.monotonic_ns();
         let state = witnesses.state.lock();
         let signed = state.rounds.newest_size();
+        let errors = witnesses.errors.lock();
         let lag = |(witness, seen): (&PolicyWord, rounds::Seen)| WitnessLag {
             witness: witness.clone(),
             size: seen.size,
             entries: signed.saturating_sub(seen.size),
             silent: Duration::from_nanos(now_ns.saturating_sub(seen.at_ns)),
+            error: errors.get(witness).copied(),
         };
         state.rounds.seen().map(lag).collect()
     }
@@ -472,9 +492,18 @@ impl Engine {
         let (name, witness) = (&log.meta().name, quoted(witness));
         self.end(crate::Status::RolledBack(format!(
             "log `{name}`: witness {witness} {what}: this data directory went back in time. Nothing will be signed or \
-             appended. Fetch what is missing with `graven recover --from URL` from a mirror, or start a new log under \
-             a new origin"
+             appended. {}",
+            self.ways_out(log)
         )));
+    }
+
+    /// What an operator can do about a log that is behind.
+    fn ways_out(&self, log: &Log) -> String {
+        let (root, name) = (self.paths().root().display(), &log.meta().name);
+        format!(
+            "Fetch what is missing from a mirror with `graven recover --data-dir {root} --log {name} --from URL`, or start a new log \
+             under a new origin."
+        )
     }
 
     /// A witness, by its names in the policy, says the same after a start, and shows nothing that the log signed. One that lies
@@ -491,8 +520,8 @@ impl Engine {
             self.end(crate::Status::RolledBack(format!(
                 "log `{name}`: {disputing} are a quorum of its witnesses and say that they have seen what is not here, the \
                  last one that it {what}: this data directory went back in time, or they lie together. Nothing will be \
-                 signed or appended. Fetch what is missing with `graven recover --from URL` from a mirror, start a new log \
-                 under a new origin, or take witnesses that lie out of the policy"
+                 signed or appended. {} Or take witnesses that lie out of the policy",
+                self.ways_out(log)
             )));
         }
         is_quorum

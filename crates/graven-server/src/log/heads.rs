@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use graven_log::Log;
 use graven_merkle::LeafIndex;
 use graven_note::VerifiedRotation;
 use graven_proto::limits::MAX_PAGE_ROTATIONS;
 use graven_proto::v1::{
     GetTreeHeadRequest, GetTreeHeadResponse, KeyRotation, ListKeyRotationsRequest, ListKeyRotationsResponse,
-    WatchTreeHeadsRequest, WatchTreeHeadsResponse,
+    WatchTreeHeadsRequest, WatchTreeHeadsResponse, WitnessLag, WitnessState,
 };
 use tonic::{Request, Status};
 
@@ -23,7 +24,24 @@ pub(super) fn newest(
     request: &Request<GetTreeHeadRequest>,
 ) -> Result<GetTreeHeadResponse, Status> {
     let log = core.open_log(request, &request.get_ref().log, Permission::Read)?;
-    Ok(GetTreeHeadResponse { head: Some(tree_head(&log.head())) })
+    let witnesses = log.witness_policy().is_some().then(|| witness_state(core, &log));
+    Ok(GetTreeHeadResponse { head: Some(tree_head(&log.head())), witnesses })
+}
+
+fn witness_state(core: &Core, log: &Log) -> WitnessState {
+    let lags = core.engine.witness_lags(log);
+    let lag = |lag: &graven_log::WitnessLag| WitnessLag {
+        name: lag.witness.to_string(),
+        size: lag.size,
+        silent_seconds: lag.silent.as_secs(),
+        error: lag.error.unwrap_or_default().to_owned(),
+    };
+    WitnessState {
+        signed_size: lags.iter().map(|lag| lag.size + lag.entries).max().unwrap_or(0),
+        witnessed_size: log.witnessed_head().map_or(0, |head| head.size().get()),
+        awaited: log.is_awaiting_witnesses(),
+        witnesses: lags.iter().map(lag).collect(),
+    }
 }
 
 /// `ListKeyRotations`.

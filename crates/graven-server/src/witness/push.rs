@@ -151,6 +151,7 @@ impl Driver {
             let name = self.log.meta().name.clone();
             match self.offer(&offered.head).await {
                 Ok(()) => {
+                    self.engine.witnesses_erred(&self.log, &self.names, None);
                     if told.take().is_some() {
                         tracing::info!(log = %name, witness = names, "the witness cosigns again");
                     }
@@ -166,6 +167,7 @@ impl Driver {
                 }
                 Err(error) => {
                     self.count(&error);
+                    self.engine.witnesses_erred(&self.log, &self.names, Some(error.label()));
                     if told.replace(error.label()) != Some(error.label()) {
                         match error {
                             PushError::Ahead(_) | PushError::Inconsistent | PushError::Forgot => {
