@@ -49,7 +49,9 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Nothing there.
-    #[error("there is no journal in {0}: restore it, or get its log back from a mirror with `graven recover --promote`")]
+    #[error(
+        "there is no journal in {0}: restore it, or get its log back from a mirror with `graven recover --promote`"
+    )]
     Missing(PathBuf),
     /// Bytes that were durable are not what they were.
     #[error(
