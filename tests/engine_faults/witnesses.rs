@@ -243,7 +243,14 @@ fn a_log_that_a_witness_knows_more_of_stops() {
     let name = log.witness_policy().unwrap().witnesses().next().unwrap().name.clone();
     engine.refuse_behind(&log, &[name], "has cosigned size 9, and this data directory ends at size 0");
     let graven_log::Status::RolledBack(why) = engine.status() else { panic!("{:?}", engine.status()) };
-    for said in ["`audit`", "`w1`", "size 9", "size 0", "graven recover --from", "new origin"] {
+    for said in [
+        "`audit`",
+        "`w1`",
+        "size 9",
+        "size 0",
+        "graven recover --data-dir /data --log audit --from",
+        "new origin",
+    ] {
         assert!(why.contains(said), "{why}");
     }
     assert_eq!(append(&engine, &log, vec![entry(0)]).unwrap_err(), AppendError::Poisoned);
