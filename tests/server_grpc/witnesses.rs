@@ -8,7 +8,7 @@ use bytes::Bytes;
 use graven_log::{
     Config, Engine, Env, Kind, LogName, Publish, Status as EngineStatus, Visibility, Witnessing, init,
 };
-use graven_merkle::{TreeSize, leaf_hash, verify_consistency};
+use graven_merkle::{EMPTY_ROOT, TreeSize, leaf_hash, verify_consistency};
 use graven_note::{
     Checkpoint, LocalSigner, Policy, SignatureType, Signer as _, TlogProof, VerifierKey, sign_checkpoint,
     sign_line,
@@ -429,17 +429,20 @@ async fn after_a_start_a_witness_answers_for_itself_and_for_now() {
     for witness in &witnesses[1..] {
         witness.change(|state| state.log = None);
     }
-    let mut service =
-        Service::reopen(dir, witnessed(&policy, Publish::Signed, 5_000), ServerOptions::default()).await;
-    let (log, first) = (service.log.clone(), &witnesses[0]);
-    let text = log.head().checkpoint.to_string();
+    let first = &witnesses[0];
+    let empty = Checkpoint::new("example.com/audit".parse().unwrap(), TreeSize::ZERO, EMPTY_ROOT);
+    let text = empty.to_string();
     let answers = |lines: String| {
         first.change(|state| {
             (state.answer, state.answered) = (Some((StatusCode::OK, "text/plain", lines)), Vec::new());
         });
     };
     let is_asked = |times| move || first.state.lock().unwrap().answered.len() >= times;
+    // Before there is a server that asks.
     answers(witnesses.iter().map(|witness| witness.lines(&text, now_seconds() - 1)).collect());
+    let mut service =
+        Service::reopen(dir, witnessed(&policy, Publish::Signed, 5_000), ServerOptions::default()).await;
+    let log = service.log.clone();
     service.run();
     until(is_asked(3)).await;
     let pending = || log.watch_pending().unwrap().borrow().clone();
