@@ -122,6 +122,15 @@ impl Place {
         self.run(command)
     }
 
+    /// Waits until the server has heard from enough of the log's witnesses to take entries.
+    pub(crate) fn wait_for_witnesses(&self, server: &Server) {
+        let head =
+            || self.run_at(server, &mut graven("head --log audit --policy data/audit.policy --json")).ok();
+        while !head().said().replace(' ', "").contains("\"witnesses_awaited\":false") {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+
     /// Appends `count` entries and waits until they are published.
     pub(crate) fn fill(&self, server: &Server, count: u64) {
         let lines: String = (0..count).map(|n| format!("{{\"actor\":\"alice\",\"n\":{n}}}\n")).collect();

@@ -81,6 +81,7 @@ fn litewitness_and_two_omniwitnesses_are_the_quorum_of_a_log() {
 
     let mut server = place.serve_securely("[witnessing.audit]\npolicy = 'policy'\npublish = 'witnessed'\n");
     for entries in [301, 602] {
+        place.wait_for_witnesses(&server);
         place.fill(&server, 300);
         place.write("entry", format!("the last of {entries}"));
         let append = "append --policy policy --wait witnessed --out proof entry";
