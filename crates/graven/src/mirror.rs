@@ -25,7 +25,6 @@ use crate::{
     monitor::ops,
     output,
     serve::{Material, Signals, bind},
-    settings::{ClientAuthSetting, TlsSettings},
     telemetry::{self, LogFormat, Metrics},
     trust::vkeys,
 };
@@ -199,19 +198,7 @@ async fn serve(args: ServeArgs) -> Outcome {
     telemetry::start(args.log_format, &args.log_level, None)?;
     let metrics = Metrics::start()?;
     let (signals, hangup) = (Signals::listen()?, signal(SignalKind::hangup()).map_err(Failure::trouble)?);
-    let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsSettings {
-        cert,
-        key,
-        client_ca: None,
-        client_auth: ClientAuthSetting::default(),
-    });
-    if tls.is_none() && !args.listen.ip().is_loopback() {
-        return Err(Failure::trouble(format_args!(
-            "{} is not on the loopback interface: give --tls-cert and --tls-key",
-            args.listen
-        )));
-    }
-    let material = Material::load(tls, None)?;
+    let material = Material::of_port(args.listen, args.tls_cert, args.tls_key)?;
     let opening = task::spawn_blocking(move || {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         Mirror::open(&fs, &args.data_dir)

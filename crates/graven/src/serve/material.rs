@@ -4,8 +4,9 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -55,6 +56,18 @@ impl Material {
 
     pub(crate) fn keyring(&self) -> Option<Arc<Keyring>> {
         self.access.as_ref().map(|(_, keyring)| keyring.clone())
+    }
+
+    /// What a port needs that has no credentials: TLS, or the loopback interface.
+    pub(crate) fn of_port(listen: SocketAddr, cert: Option<PathBuf>, key: Option<PathBuf>) -> Outcome<Self> {
+        let client_auth = ClientAuthSetting::default();
+        let tls = cert.zip(key).map(|(cert, key)| TlsSettings { cert, key, client_ca: None, client_auth });
+        if tls.is_none() && !listen.ip().is_loopback() {
+            return Err(Failure::trouble(format_args!(
+                "{listen} is not on the loopback interface: give --tls-cert and --tls-key"
+            )));
+        }
+        Self::load(tls, None)
     }
 
     /// The credentials in use.

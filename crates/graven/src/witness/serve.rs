@@ -23,7 +23,6 @@ use crate::{
     exit::{Exit, Failure, Outcome},
     output,
     serve::{Material, Signals, bind},
-    settings::{ClientAuthSetting, TlsSettings},
     telemetry::{self, LogFormat, Metrics},
 };
 
@@ -91,19 +90,7 @@ pub(super) async fn run(args: ServeArgs) -> Outcome {
     telemetry::start(args.log_format, &args.log_level, None)?;
     let metrics = Metrics::start()?;
     let (signals, hangup) = (Signals::listen()?, signal(SignalKind::hangup()).map_err(Failure::trouble)?);
-    let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsSettings {
-        cert,
-        key,
-        client_ca: None,
-        client_auth: ClientAuthSetting::default(),
-    });
-    if tls.is_none() && !args.listen.ip().is_loopback() {
-        return Err(Failure::trouble(format_args!(
-            "{} is not on the loopback interface: give --tls-cert and --tls-key",
-            args.listen
-        )));
-    }
-    let material = Material::load(tls, None)?;
+    let material = Material::of_port(args.listen, args.tls_cert, args.tls_key)?;
     let (witness, writer) = Witness::open(Arc::new(RealFs), &args.data_dir, now)?;
     let (listener, address) = bind(args.listen).await?;
     let limits = Limits { max_streams: MAX_STREAMS, idle_timeout: IDLE_TIMEOUT, ..Limits::default() };
