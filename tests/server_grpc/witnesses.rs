@@ -52,6 +52,12 @@ async fn prepared() -> (tempfile::TempDir, Vec<VerifierKey>, Vec<Witness>) {
     (dir, made.meta.keys, witnesses)
 }
 
+/// A witness of the policy that comes by itself.
+fn poller() -> LocalSigner {
+    let name = "w.example/poller".parse().unwrap();
+    LocalSigner::generate(name, SignatureType::CosignatureV1, &[9; 32]).unwrap()
+}
+
 fn policy_of(keys: &[VerifierKey], witnesses: &[Witness], poller: &LocalSigner) -> Policy {
     let logs: String = keys.iter().map(|key| format!("log {key}\n")).collect();
     let lines: String =
@@ -63,12 +69,7 @@ fn policy_of(keys: &[VerifierKey], witnesses: &[Witness], poller: &LocalSigner) 
 impl Watched {
     async fn start(publish: Publish, round_ms: u64) -> Self {
         let (dir, keys, witnesses) = prepared().await;
-        let poller = LocalSigner::generate(
-            "w.example/poller".parse().unwrap(),
-            SignatureType::CosignatureV1,
-            &[9; 32],
-        );
-        let poller = poller.unwrap();
+        let poller = poller();
         let policy = policy_of(&keys, &witnesses, &poller);
         let mut service =
             Service::reopen(dir, witnessed(&policy, publish, round_ms), ServerOptions::default()).await;
@@ -161,9 +162,7 @@ async fn without_a_quorum_appends_and_reads_go_on_and_nothing_is_published_until
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_witness_that_shows_more_or_other_ends_a_server_that_starts() {
-    let key =
-        LocalSigner::generate("w.example/poller".parse().unwrap(), SignatureType::CosignatureV1, &[9; 32]);
-    let key = key.unwrap();
+    let key = poller();
     let other = leaf_hash(b"of another life");
     for (size, root) in [(7, other), (3, other)] {
         let (dir, keys, witnesses) = prepared().await;
@@ -210,9 +209,7 @@ fn signer_of(dir: &std::path::Path, keys: &[VerifierKey]) -> LocalSigner {
 /// A server that starts, whose witnesses in `lying` say what they cannot show, and in `away` nothing.
 async fn accused(lying: &[usize], away: &[usize]) -> (Service, Vec<Witness>) {
     let (dir, keys, witnesses) = prepared().await;
-    let poller =
-        LocalSigner::generate("w.example/poller".parse().unwrap(), SignatureType::CosignatureV1, &[9; 32]);
-    let policy = policy_of(&keys, &witnesses, &poller.unwrap());
+    let policy = policy_of(&keys, &witnesses, &poller());
     for (n, witness) in witnesses.iter().enumerate() {
         let more = (StatusCode::CONFLICT, "text/x.tlog.size", "9999\n".to_owned());
         let other =
@@ -423,9 +420,7 @@ async fn a_log_without_witnesses_has_nothing_for_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_start_a_witness_answers_for_itself_and_for_now() {
     let (dir, keys, witnesses) = prepared().await;
-    let poller =
-        LocalSigner::generate("w.example/poller".parse().unwrap(), SignatureType::CosignatureV1, &[9; 32]);
-    let policy = policy_of(&keys, &witnesses, &poller.unwrap());
+    let policy = policy_of(&keys, &witnesses, &poller());
     for witness in &witnesses[1..] {
         witness.change(|state| state.log = None);
     }
@@ -458,9 +453,7 @@ async fn after_a_start_a_witness_answers_for_itself_and_for_now() {
 #[tokio::test(flavor = "multi_thread")]
 async fn before_enough_witnesses_answer_appends_are_told_to_come_back() {
     let (dir, keys, witnesses) = prepared().await;
-    let poller =
-        LocalSigner::generate("w.example/poller".parse().unwrap(), SignatureType::CosignatureV1, &[9; 32]);
-    let policy = policy_of(&keys, &witnesses, &poller.unwrap());
+    let policy = policy_of(&keys, &witnesses, &poller());
     for witness in &witnesses[1..] {
         witness.change(|state| state.log = None);
     }
@@ -482,9 +475,7 @@ async fn before_enough_witnesses_answer_appends_are_told_to_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_witness_that_was_restored_while_the_log_was_away_does_not_clear_its_start() {
     let (dir, keys, witnesses) = prepared().await;
-    let poller =
-        LocalSigner::generate("w.example/poller".parse().unwrap(), SignatureType::CosignatureV1, &[9; 32]);
-    let policy = policy_of(&keys, &witnesses, &poller.unwrap());
+    let policy = policy_of(&keys, &witnesses, &poller());
     let config = || witnessed(&policy, Publish::Signed, 5_000);
     let mut service = Service::reopen(dir, config(), ServerOptions::default()).await;
     service.run();
