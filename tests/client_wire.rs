@@ -11,6 +11,8 @@ mod connections;
 mod fake_log;
 #[path = "support/raw.rs"]
 mod raw;
+#[path = "client_wire/rotations.rs"]
+mod rotations;
 #[path = "support/site.rs"]
 mod site;
 #[path = "support/tls.rs"]

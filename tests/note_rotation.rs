@@ -186,16 +186,43 @@ fn a_chain_of_rotations_is_followed_in_order_and_nothing_else_is() {
     assert!(matches!(keys.follow(&back, &origin()), Err(RotationError::Returns(_))));
 
     // Who pinned both sets of keys while both signed, in whatever order, knows the same.
-    for pinned in [[0, 1], [1, 0]] {
+    for pinned in [[0, 1], [1, 0], [0, 2], [2, 0]] {
         let mut both = LogKeys::new(pinned.iter().flat_map(|n| vkeys(&generation(*n))).collect());
         assert!(both.follow(&verified(0, 10), &origin()).unwrap());
         assert!(both.follow(&verified(1, 20), &origin()).unwrap());
         assert_eq!(both, keys);
     }
+    // A key that no rotation names is nobody's to end.
+    let another = key(ORIGIN, SignatureType::Ed25519, 150).vkey().clone();
+    let mut more = LogKeys::new([vkeys(&generation(0)), vec![another.clone()]].concat());
+    assert!(more.follow(&verified(0, 10), &origin()).unwrap());
+    assert_eq!(more.last_size_of(&another), None);
     // Who pinned one type goes on with that type; who pinned a type that ends takes what there is.
     let mut one = LogKeys::new(vec![generation(0)[1].vkey().clone()]);
     assert!(one.follow(&verified(0, 10), &origin()).unwrap());
     assert_eq!(one.newest(), [generation(1)[1].vkey().clone()]);
+}
+
+#[test]
+fn a_history_is_followed_from_the_keys_that_are_known_on() {
+    let all = || [rotation(0, 10), rotation(1, 20), rotation(2, 30)];
+    let after = |known: &LogKeys, history: Vec<Rotation>| known.after(history, recovery().vkey(), &origin());
+    let first = LogKeys::new(vkeys(&generation(0)));
+    let (last, new) = after(&first, all().into()).unwrap();
+    assert_eq!((last.newest(), new.len()), (&vkeys(&generation(3))[..], 3));
+    assert_eq!(after(&last, all().into()).unwrap(), (last.clone(), vec![]), "all of it is known");
+    // Who pinned later keys is led up to them, also when asked again.
+    let second = LogKeys::new(vkeys(&generation(1)));
+    let (known, new) = after(&second, all().into()).unwrap();
+    assert_eq!((known.newest(), new.len()), (last.newest(), 2));
+    assert_eq!(after(&known, all().into()).unwrap().1, []);
+    // A link that is missing, and one that is forged.
+    let missing = after(&first, vec![rotation(0, 10), rotation(2, 30)]);
+    assert!(matches!(missing, Err(RotationError::Unconnected)));
+    let (old, new) = (generation(0), generation(1));
+    let forged = RotationText::new(origin(), TreeSize::from(10), vkeys(&old), vkeys(&new)).unwrap();
+    let forged = forged.authorise(&key("example.com/recovery", SignatureType::Ed25519, 201)).unwrap();
+    assert!(matches!(after(&first, vec![forged]), Err(RotationError::Unauthorised(_))));
 }
 
 #[test]

@@ -63,6 +63,10 @@ pub(crate) struct State {
     pub(crate) lie: Lie,
     /// How many appends came, repeats included.
     pub(crate) appends: u32,
+    /// Of the key that signs.
+    pub(crate) seed: u8,
+    /// What it tells of its rotations.
+    pub(crate) rotations: Vec<v1::KeyRotation>,
     nodes: HashMap<NodeId, Hash>,
     frontier: Frontier,
     keys: HashMap<String, u64>,
@@ -83,7 +87,8 @@ impl FakeLog {
     pub(crate) fn new(entries: u64) -> Self {
         let (entries_now, nodes, keys) = (Vec::new(), HashMap::new(), HashMap::new());
         let frontier = Frontier::new();
-        let state = State { entries: entries_now, lie: Lie::Nothing, appends: 0, nodes, frontier, keys };
+        let (lie, appends, seed, rotations) = (Lie::Nothing, 0, 1, Vec::new());
+        let state = State { entries: entries_now, lie, appends, seed, rotations, nodes, frontier, keys };
         let log = Self(Arc::new(Mutex::new(state)));
         for index in 0..entries {
             log.state().push(format!("entry {index}").into());
@@ -149,7 +154,7 @@ impl State {
         let size = self.size();
         let root = if self.lie == Lie::Fork { leaf_hash(b"fork") } else { root(self, size).unwrap() };
         let checkpoint = Checkpoint::new(Origin::new(ORIGIN).unwrap(), size, root);
-        let signer = signer(if self.lie == Lie::OtherKey { 2 } else { 1 });
+        let signer = signer(if self.lie == Lie::OtherKey { 2 } else { self.seed });
         let note = sign_checkpoint(&checkpoint, &[&signer], 1_700_000_000).unwrap();
         v1::TreeHead { checkpoint: note.as_str().to_owned().into(), ..Default::default() }
     }
@@ -383,8 +388,11 @@ impl LogService for FakeLog {
 
     async fn list_key_rotations(
         &self,
-        _: Request<v1::ListKeyRotationsRequest>,
+        request: Request<v1::ListKeyRotationsRequest>,
     ) -> Result<Response<v1::ListKeyRotationsResponse>, Status> {
-        Ok(Response::new(v1::ListKeyRotationsResponse::default()))
+        let (state, skip) = (self.state(), usize::try_from(request.get_ref().skip).unwrap());
+        let total = u32::try_from(state.rotations.len()).unwrap();
+        let rotations = state.rotations.iter().skip(skip).take(1).cloned().collect();
+        Ok(Response::new(v1::ListKeyRotationsResponse { rotations, total }))
     }
 }

@@ -47,6 +47,8 @@ fn a_witness_that_was_told_follows_the_log_and_leaves_the_old_keys_behind() {
     let refused = tell(forged, &vkey);
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(!refused.status.success() && said.contains("did not authorise it"), "{said}");
+    let another = key("example.com/recovery", 201).vkey().to_string();
+    assert!(!tell(history(&told), &another).status.success(), "another recovery key");
     let added = tell(history(&told), &vkey);
     assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
     let listed = String::from_utf8(place.graven(&["list"]).stdout).unwrap();
@@ -60,8 +62,9 @@ fn a_witness_that_was_told_follows_the_log_and_leaves_the_old_keys_behind() {
     let running = place.serve_at(&address);
     assert_eq!(running.add(&old.request(8, 9)).status, 403);
     assert_eq!(running.add(&new.request(8, 9)).status, 200);
-    // An older history takes nothing back.
+    // An older history takes nothing back, and a recovery key that did not authorise what is known is not taken.
     assert!(tell(String::new(), &vkey).status.success());
+    assert!(!tell(String::new(), &another).status.success());
     thread::sleep(Duration::from_millis(1100));
     assert_eq!(running.add(&old.request(9, 10)).status, 403);
     assert_eq!(running.add(&new.request(9, 10)).status, 200);

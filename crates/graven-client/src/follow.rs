@@ -196,9 +196,7 @@ impl Follower {
         for _ in 0..MAX_STORE_RACES {
             self.reload(&mut last).await?;
             if let Some(kept) = &*last {
-                let conflict = VerifiedEvidence::of_heads(kept.verified(), offered.verified());
-                conflict.map_or(Ok(()), |evidence| Err(self.split_view(evidence)))?;
-                self.check_consistency(kept, &offered).await?;
+                self.compare(kept, &offered).await?;
                 if kept.size() >= offered.size() {
                     return Ok(offered);
                 }
@@ -211,7 +209,10 @@ impl Follower {
         Err(io::Error::other("other programs keep changing the kept head").into())
     }
 
-    async fn check_consistency(&self, kept: &VerifiedHead, offered: &VerifiedHead) -> Result<(), HeadError> {
+    /// Whether both heads can be of one log: of two sizes, by the server's proof.
+    pub(crate) async fn compare(&self, kept: &VerifiedHead, offered: &VerifiedHead) -> Result<(), HeadError> {
+        let conflict = VerifiedEvidence::of_heads(kept.verified(), offered.verified());
+        conflict.map_or(Ok(()), |evidence| Err(self.split_view(evidence)))?;
         let (earlier, later) = if kept.size() <= offered.size() { (kept, offered) } else { (offered, kept) };
         let proof = fetch_consistency(&self.log, earlier.size(), later.size()).await?;
         let verified = verify_consistency(earlier.size(), earlier.root(), later.size(), later.root(), &proof);

@@ -1,8 +1,8 @@
 //! Following a log to new keys: from those that were pinned, by what its recovery key authorised.
 //!
 //! A rotation is followed once it is seen to be public: its statement is an entry of the log, under a head that the new keys
-//! signed and that extends the last one kept. From then on it is kept beside that head, so that whoever holds ended keys, or
-//! withholds the rotation, is refused.
+//! signed and that is consistent with the last one kept. From then on it is kept beside that head, so that whoever holds ended
+//! keys, or withholds the rotation, is refused.
 
 use std::{
     collections::BTreeSet,
@@ -134,7 +134,9 @@ impl Follower {
             })
             .await?;
         let head = next.verify_signed(&required("head", answer.head)?.checkpoint)?;
-        for (index, rotation) in announced.iter().filter(|(_, rotation)| new.contains(rotation)) {
+        let is_new = |(_, rotation): &&Announced| new.iter().any(|new| new.rotation() == rotation);
+        let new: Vec<&Announced> = announced.iter().filter(is_new).collect();
+        for (index, rotation) in &new {
             let request = v1::GetInclusionProofRequest {
                 log: self.log.name().to_owned(),
                 tree_size: head.size().get(),
@@ -153,11 +155,19 @@ impl Follower {
                 .map_err(HeadError::Unannounced)?;
         }
         // The very log that was followed so far, and no other that its recovery key's thief made.
-        self.accept(head, known.as_ref()).await?;
+        if let Some(kept) = &known {
+            self.compare(kept, &head).await?;
+        }
+        // What was proven is added to what is kept, before the first head is that needs it.
         let (store, origin) = (Arc::clone(&self.store), trust.origin().clone());
-        let history = format_history(announced.iter().map(|(index, rotation)| (*index, rotation)));
-        blocking(move || store.keep_rotations(&origin, history.as_bytes())).await?;
+        let added = format_history(new.iter().map(|(index, rotation)| (*index, rotation)));
+        blocking(move || {
+            let kept = store.load_rotations(&origin)?;
+            store.keep_rotations(&origin, &[&kept, added.as_bytes()].concat())
+        })
+        .await?;
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = next;
+        self.accept(head, known.as_ref()).await?;
         Ok(true)
     }
 }

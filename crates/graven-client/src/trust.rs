@@ -8,8 +8,8 @@ use std::{
 use graven_merkle::Hash;
 use graven_note::{
     InvalidOrigin, KeyName, LogKeys, MissingSignatures, Origin, Policy, PolicyCheckError, PolicyError,
-    ProofError, Rotation, RotationError, TlogProof, VerifiedInclusion, VerifierKey, VkeyError,
-    WitnessedCheckpoint, evidence::Asked,
+    ProofError, Rotation, RotationError, TlogProof, VerifiedInclusion, VerifiedRotation, VerifierKey,
+    VkeyError, WitnessedCheckpoint, evidence::Asked,
 };
 use thiserror::Error;
 
@@ -179,42 +179,20 @@ impl Trust {
         Self(Arc::new(Pinned { recovery: Some(recovery), ..Arc::unwrap_or_clone(self.0) }))
     }
 
-    /// Follows a rotation of the log's keys: from now on a head above the old keys' last size counts by the new ones alone.
-    /// `None`: it says nothing new.
+    /// The same after a history of the log's keys, and what was new in it: a head above the last size of keys that ended counts by
+    /// those that followed. Nothing is followed where no recovery key is pinned.
     ///
     /// # Errors
-    /// No recovery key is pinned, it did not authorise the rotation, or that does not continue the keys that are known.
-    pub fn rotated(&self, rotation: Rotation) -> Result<Option<Self>, RotationError> {
-        let recovery = self.0.recovery.as_ref();
-        let recovery =
-            recovery.ok_or(RotationError::Malformed("no recovery key is pinned that could authorise one"))?;
-        let mut pinned = (*self.0).clone();
-        let is_new = pinned.keys.follow(&rotation.verify(recovery)?, &self.0.origin)?;
-        Ok(is_new.then(|| Self(Arc::new(pinned))))
-    }
-
-    /// Follows a history of the log's keys, from the rotation on that ends the keys that are known.
-    ///
-    /// # Errors
-    /// See [`rotated`](Self::rotated).
+    /// A rotation is not authorised by the recovery key, or does not continue the keys that are known.
     pub fn rotated_by(
         &self,
         history: impl IntoIterator<Item = Rotation>,
-    ) -> Result<(Self, Vec<Rotation>), RotationError> {
-        let (mut trust, mut followed) = (self.clone(), Vec::new());
-        for rotation in history {
-            match trust.rotated(rotation.clone()) {
-                Ok(Some(next)) => {
-                    trust = next;
-                    followed.push(rotation);
-                }
-                Ok(None) => {}
-                // Those before the keys that were pinned lead up to them.
-                Err(RotationError::Unconnected) if followed.is_empty() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((trust, followed))
+    ) -> Result<(Self, Vec<VerifiedRotation>), RotationError> {
+        let Pinned { origin, keys, recovery: Some(recovery), .. } = &*self.0 else {
+            return Ok((self.clone(), Vec::new()));
+        };
+        let (keys, new) = keys.after(history, recovery, origin)?;
+        Ok((Self(Arc::new(Pinned { keys, ..(*self.0).clone() })), new))
     }
 
     /// The key that may hand the log over to new keys, if it is pinned.

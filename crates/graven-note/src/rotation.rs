@@ -21,7 +21,7 @@
 //!  new keys            ╞════════════════════════════════════   sign from the announcement on
 //! ```
 //!
-//! A *history* is the rotations of a log in their order, each with the index of its entry, as `/<log>/rotations` and files give it:
+//! A *history* is the rotations of a log in their order, each with the index of its entry:
 //!
 //! ```text
 //! entry <index>        canonical decimal
@@ -346,8 +346,8 @@ impl LogKeys {
 
     /// Follows a rotation of the log `origin`, and tells whether it says anything new.
     ///
-    /// Of the new keys those count whose type was pinned before, all where none is of such a type: who trusts one algorithm is
-    /// not made to trust another.
+    /// It ends the keys that it names. Keys that were pinned ahead of their rotation stay. Of the new keys those count whose type
+    /// was pinned before, all where none is of such a type: who trusts one algorithm is not made to trust another.
     ///
     /// # Errors
     /// It is another log's, hands over from other keys, ends before its predecessor or brings a key back.
@@ -356,34 +356,59 @@ impl LogKeys {
         if text.origin != *origin {
             return Err(RotationError::OtherLog(text.origin.clone()));
         }
+        let start = self.newest_start();
+        let (ended, newest) = self.keys.split_at(start);
         // Each names its old keys, and no key comes back: so it is one that was followed before, or a later one.
-        let ended = self.newest_start();
-        if self.keys[..ended].iter().any(|key| text.old.contains(key)) {
+        if ended.iter().any(|key| text.old.contains(key)) {
             return Ok(false);
         }
-        // Somebody may have pinned new keys ahead of the rotation.
-        let (mut new, ending): (Vec<_>, Vec<_>) =
-            self.keys[ended..].iter().cloned().partition(|key| text.new.contains(key));
-        if !ending.iter().any(|key| text.old.contains(key)) {
+        let (ending, mut staying): (Vec<_>, Vec<_>) =
+            newest.iter().cloned().partition(|key| text.old.contains(key));
+        if ending.is_empty() {
             return Err(RotationError::Unconnected);
         }
         if let Some((before, _)) = self.ends.last().filter(|(before, _)| text.last_size <= *before) {
             return Err(RotationError::Order { found: text.last_size, before: *before });
         }
-        if let Some(back) = text.new.iter().find(|key| self.keys[..ended].contains(key)) {
+        if let Some(back) = text.new.iter().find(|key| ended.contains(key)) {
             return Err(RotationError::Returns(Box::new(back.clone())));
         }
-        let known_type =
-            |key: &&VerifierKey| ending.iter().any(|known| known.signature_type() == key.signature_type());
-        new.extend(text.new.iter().filter(known_type).filter(|key| !self.keys.contains(key)).cloned());
-        if new.is_empty() {
-            new.clone_from(&text.new);
-        }
-        self.keys.truncate(ended);
+        let is_pinned_type =
+            |key: &VerifierKey| newest.iter().any(|known| known.signature_type() == key.signature_type());
+        let has_any = text.new.iter().any(is_pinned_type);
+        let new = text.new.iter().filter(|key| !has_any || is_pinned_type(key));
+        let new: Vec<_> = new.filter(|key| !staying.contains(key)).cloned().collect();
+        staying.extend(new);
+        self.keys.truncate(start);
         self.keys.extend(ending);
         self.ends.push((text.last_size, self.keys.len()));
-        self.keys.extend(new);
+        self.keys.extend(staying);
         Ok(true)
+    }
+
+    /// These keys after a history of the log `origin`, as far as its recovery key authorised it, and what was new in it.
+    ///
+    /// # Errors
+    /// One of the rotations is not to be followed: see [`RotationError`].
+    pub fn after(
+        &self,
+        history: impl IntoIterator<Item = Rotation>,
+        recovery: &VerifierKey,
+        origin: &Origin,
+    ) -> Result<(Self, Vec<VerifiedRotation>), RotationError> {
+        let (mut keys, mut new, mut is_connected) = (self.clone(), Vec::new(), false);
+        for rotation in history {
+            let rotation = rotation.verify(recovery)?;
+            match keys.follow(&rotation, origin) {
+                // Those before the keys that were pinned lead up to them.
+                Err(RotationError::Unconnected) if !is_connected => continue,
+                Ok(true) => new.push(rotation),
+                Ok(false) => {}
+                Err(error) => return Err(error),
+            }
+            is_connected = true;
+        }
+        Ok((keys, new))
     }
 
     /// All of them, the newest last.

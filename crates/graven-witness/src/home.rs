@@ -182,7 +182,7 @@ pub fn add_log(fs: &dyn Fs, dir: &Path, origin: &str, keys: &[VerifierKey]) -> R
             "a key of type 0x04 is a witness's: give the log's own verifier keys",
         ));
     }
-    change_log(fs, dir, origin, |log| {
+    change_log(fs, dir, origin, b"", |log| {
         for key in keys {
             if !log.keys.contains(key) {
                 log.keys.push(key.clone());
@@ -203,31 +203,19 @@ pub fn follow_log(
     recovery: Option<VerifierKey>,
     history: &[u8],
 ) -> Result<KnownLog, HomeError> {
-    let log = change_log(fs, dir, origin, |log| log.recovery = recovery.or(log.recovery.take()))?;
-    let current = follow(&log, history)?;
-    // Histories only grow: an older one takes nothing back.
-    if current.all().len() <= log.current.all().len() {
-        return Ok(log);
-    }
-    fs.replace_durable(&rotations_file(dir, &log.origin), history, Mode::Shared)?;
-    Ok(KnownLog { current, ..log })
+    change_log(fs, dir, origin, history, |log| log.recovery = recovery.or(log.recovery.take()))
 }
 
 /// The keys of a log after a history.
-fn follow(log: &KnownLog, history: &[u8]) -> Result<LogKeys, HomeError> {
-    let mut keys = LogKeys::new(log.keys.clone());
-    for (_, rotation) in parse_history(history)? {
-        let recovery = log.recovery.as_ref();
-        let recovery =
-            recovery.ok_or(HomeError::Refused("give the log's recovery key as well: --recovery VKEY"))?;
-        match keys.follow(&rotation.verify(recovery)?, &log.origin) {
-            Ok(_) => {}
-            // Those before the keys that were given lead up to them.
-            Err(RotationError::Unconnected) if keys.newest().len() == keys.all().len() => {}
-            Err(error) => return Err(error.into()),
-        }
+fn followed(log: &KnownLog, history: &[u8]) -> Result<LogKeys, HomeError> {
+    let (pinned, history) = (LogKeys::new(log.keys.clone()), parse_history(history)?);
+    if history.is_empty() {
+        return Ok(pinned);
     }
-    Ok(keys)
+    let recovery = log.recovery.as_ref();
+    let recovery =
+        recovery.ok_or(HomeError::Refused("give the log's recovery key as well: --recovery VKEY"))?;
+    Ok(pinned.after(history.into_iter().map(|(_, rotation)| rotation), recovery, &log.origin)?.0)
 }
 
 /// Says where a known log is polled from now on, or that it is not. A running witness notices.
@@ -235,13 +223,16 @@ fn follow(log: &KnownLog, history: &[u8]) -> Result<LogKeys, HomeError> {
 /// # Errors
 /// See [`HomeError`].
 pub fn poll_log(fs: &dyn Fs, dir: &Path, origin: &str, poll: Option<Poll>) -> Result<KnownLog, HomeError> {
-    change_log(fs, dir, origin, |log| log.poll = poll)
+    change_log(fs, dir, origin, b"", |log| log.poll = poll)
 }
 
+/// Changes what is known of a log, and takes in a longer history of its keys than is known. Nothing is written of what does not
+/// hold together.
 fn change_log(
     fs: &dyn Fs,
     dir: &Path,
     origin: &str,
+    history: &[u8],
     change: impl FnOnce(&mut KnownLog),
 ) -> Result<KnownLog, HomeError> {
     require(fs, dir)?;
@@ -273,8 +264,15 @@ fn change_log(
             "addresses and names of files are UTF-8 text of one line, and not too long",
         ));
     }
+    log.current = followed(&log, &read_history(fs, &file)?)?;
+    let current = followed(&log, history)?;
     fs.replace_durable(&file, text.as_bytes(), Mode::Shared)?;
-    read_log(fs, &file)
+    // Histories only grow: an older one takes nothing back.
+    if current.all().len() > log.current.all().len() {
+        fs.replace_durable(&file.with_extension("rotations"), history, Mode::Shared)?;
+        log.current = current;
+    }
+    Ok(log)
 }
 
 /// The logs that a witness knows.
@@ -330,13 +328,16 @@ fn require(fs: &dyn Fs, dir: &Path) -> Result<Vec<VerifierKey>, HomeError> {
 }
 
 fn read_log(fs: &dyn Fs, path: &Path) -> Result<KnownLog, HomeError> {
-    let log = parse_log(&read_text(fs, path)?).ok_or_else(|| HomeError::Damaged(path.to_owned()))?;
-    let history = path.with_extension("rotations");
-    if !fs.exists(&history)? {
-        return Ok(log);
-    }
-    let current = follow(&log, &fs.read(&history, MAX_HISTORY_BYTES as u64)?);
-    Ok(KnownLog { current: current.map_err(|_| HomeError::Damaged(history))?, ..log })
+    let damaged = || HomeError::Damaged(path.to_owned());
+    let mut log = parse_log(&read_text(fs, path)?).ok_or_else(damaged)?;
+    log.current = followed(&log, &read_history(fs, path)?).map_err(|_| damaged())?;
+    Ok(log)
+}
+
+/// How the keys of the log in this file changed: nothing, as long as they did not.
+fn read_history(fs: &dyn Fs, file: &Path) -> io::Result<Vec<u8>> {
+    let history = file.with_extension("rotations");
+    if fs.exists(&history)? { fs.read(&history, MAX_HISTORY_BYTES as u64) } else { Ok(Vec::new()) }
 }
 
 fn log_text(log: &KnownLog) -> String {
@@ -401,10 +402,6 @@ fn read_text(fs: &dyn Fs, path: &Path) -> Result<String, HomeError> {
 
 fn log_file(dir: &Path, origin: &Origin) -> PathBuf {
     dir.join("logs").join(origin.sha256_hex())
-}
-
-fn rotations_file(dir: &Path, origin: &Origin) -> PathBuf {
-    log_file(dir, origin).with_extension("rotations")
 }
 
 fn key_dir(dir: &Path) -> PathBuf {
