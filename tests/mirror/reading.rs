@@ -1,8 +1,12 @@
-//! Readers that ask for much and take nothing.
+//! Readers that ask for much and take nothing, and writers that do not finish.
 
 use std::io::{Read as _, Write as _};
 
-use crate::{http1::dial, pusher::Log, pushing::Pushed};
+use crate::{
+    http1::{Connection, dial},
+    pusher::Log,
+    pushing::Pushed,
+};
 
 /// As many of the longest bundles as answers may hold at a time.
 const HELD: usize = 15;
@@ -31,4 +35,18 @@ fn what_readers_do_not_take_is_bounded_and_others_are_told_so() {
     drop(stalled);
     let answer = pushed.get(bundle);
     assert_eq!((answer.status, answer.body == log.bundle(0, 256)), (200, true));
+}
+
+#[test]
+fn a_request_that_is_not_finished_is_let_go() {
+    let pushed = Pushed::new(&Log::of(vec![b"entry".to_vec()]));
+    let unfinished = ["add-checkpoint", "sign-subtree"].map(|call| {
+        let mut stream = dial(pushed.address());
+        let request = format!("POST /{call} HTTP/1.1\r\nhost: m\r\ncontent-length: 12\r\n\r\nold 0\n\nexam");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    });
+    for stream in unfinished {
+        assert_eq!(Connection::new(stream).receive(true).unwrap().status, 408);
+    }
 }

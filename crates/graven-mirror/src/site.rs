@@ -19,7 +19,7 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use graven_merkle::tile::Resource;
-use graven_net::{TEXT, text};
+use graven_net::{Bodies, TEXT, text};
 use graven_note::Origin;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
@@ -50,6 +50,8 @@ const ANYBODY: HeaderValue = HeaderValue::from_static("*");
 pub(crate) struct Serving {
     mirror: Arc<Mirror>,
     clock: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Room for requests that are here as a whole before they are looked at.
+    pub(crate) bodies: Bodies,
     pub(crate) uploads: Semaphore,
     reads: Semaphore,
     held: Arc<Semaphore>,
@@ -82,6 +84,7 @@ pub fn router(mirror: Arc<Mirror>, clock: impl Fn() -> u64 + Send + Sync + 'stat
     let serving = Arc::new(Serving {
         mirror,
         clock: Box::new(clock),
+        bodies: Bodies::default(),
         uploads: Semaphore::new(MAX_UPLOADS),
         reads: Semaphore::new(MAX_READS),
         held: Arc::new(Semaphore::new(MAX_HELD_BYTES / HELD_UNIT_BYTES)),

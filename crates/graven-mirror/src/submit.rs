@@ -1,9 +1,9 @@
 //! The submission prefix over HTTP (C2SP tlog-mirror): what clients push.
 //!
 //! ```text
-//! POST /add-checkpoint   200 nothing │ 400 │ 403 │ 404 │ 409 size │ 413 │ 422 │ 500
+//! POST /add-checkpoint   200 nothing │ 400 │ 403 │ 404 │ 408 │ 409 size │ 413 │ 422 │ 500 │ 503
 //! POST /add-entries      200 signature lines │ 202 info │ 400 │ 404 │ 408 │ 409 info │ 415 │ 422 │ 500 │ 503
-//! POST /sign-subtree     200 signature lines │ 400 │ 403 │ 404 │ 413 │ 422 │ 500
+//! POST /sign-subtree     200 signature lines │ 400 │ 403 │ 404 │ 408 │ 413 │ 422 │ 500 │ 503
 //! ```
 //!
 //! `info` is the text of [`MirrorInfo`]. A log that signed two histories is answered 422 for good.
@@ -11,11 +11,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use graven_net::text;
 use graven_note::SignatureLine;
 use graven_note::mirror::{INFO_TYPE, MirrorInfo, Package, UPLOAD_TYPE, Upload};
-use graven_note::witness::{AddCheckpoint, MAX_REQUEST_BYTES, Refused, SignSubtree, TEXT_TYPE, WireError};
+use graven_note::witness::{AddCheckpoint, MAX_REQUEST_BYTES, Refused, SignSubtree, TEXT_TYPE};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::time::Instant;
@@ -31,8 +31,12 @@ pub(crate) const MAX_UPLOADS: usize = 16;
 const UPLOAD_TIME: Duration = Duration::from_secs(600);
 
 pub(crate) async fn add_checkpoint(serving: &Arc<Serving>, request: Request<Body>) -> Response<Body> {
+    let body = match serving.bodies.read(request.into_body(), MAX_REQUEST_BYTES).await {
+        Ok(body) => body,
+        Err(error) => return error.answer(),
+    };
     let added = async {
-        let request = AddCheckpoint::parse(&body(request).await?).map_err(Refused::Malformed)?;
+        let request = AddCheckpoint::parse(&body).map_err(Refused::Malformed)?;
         let log = serving.log(request.checkpoint.origin()).ok_or(Refused::UnknownLog)?;
         let now_seconds = serving.now_seconds();
         blocking(move || log.add_checkpoint(&request, now_seconds)).await
@@ -44,8 +48,12 @@ pub(crate) async fn add_checkpoint(serving: &Arc<Serving>, request: Request<Body
 }
 
 pub(crate) async fn sign_subtree(serving: &Arc<Serving>, request: Request<Body>) -> Response<Body> {
+    let body = match serving.bodies.read(request.into_body(), MAX_REQUEST_BYTES).await {
+        Ok(body) => body,
+        Err(error) => return error.answer(),
+    };
     let signed = async {
-        let request = SignSubtree::parse(&body(request).await?).map_err(Refused::Malformed)?;
+        let request = SignSubtree::parse(&body).map_err(Refused::Malformed)?;
         let log = serving.log(request.checkpoint.origin()).ok_or(Refused::UnknownLog)?;
         blocking(move || log.sign_subtree(&request)).await
     };
@@ -119,12 +127,6 @@ async fn upload(serving: &Arc<Serving>, mut pieces: Pieces) -> Result<Uploaded, 
     }
     let now_seconds = serving.now_seconds();
     blocking(move || taking.finish(now_seconds)).await
-}
-
-async fn body(request: Request<Body>) -> Result<Vec<u8>, Refused> {
-    let read = to_bytes(request.into_body(), MAX_REQUEST_BYTES).await;
-    // A body that was cut short is no request either, and whoever cut it is gone.
-    read.map(Vec::from).map_err(|_| WireError::TooLarge(MAX_REQUEST_BYTES).into())
 }
 
 fn status_of(error: &PushError) -> StatusCode {
