@@ -13,8 +13,9 @@ use tidy::{
 };
 
 /// Each crate and its layer. An arrow goes from a crate to one it depends on, and only ever points down.
-const LAYERS: [(&str, u8); 12] = [
+const LAYERS: [(&str, u8); 13] = [
     ("graven-merkle", 0),
+    ("graven-event", 1),
     ("graven-note", 1),
     ("graven-net", 2),
     ("graven-proto", 2),
@@ -34,7 +35,7 @@ const FORBIDDEN_ARROWS: [(&str, &str); 1] = [("graven-server", "graven-client")]
 
 /// The crates that reach no socket, file, clock, source of randomness or async runtime. They are also
 /// all that offline verification is made of, so the same list keeps protobuf out of it.
-const PURE_CRATES: [&str; 2] = ["graven-merkle", "graven-note"];
+const PURE_CRATES: [&str; 3] = ["graven-merkle", "graven-note", "graven-event"];
 
 /// What a pure crate may not depend on, however far down. Traits without a source behind them, such as
 /// `rand_core`, are fine.

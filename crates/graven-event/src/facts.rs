@@ -1,0 +1,435 @@
+//! The facts of a leaf: what stands in clear in it, for ever, for folds, rules and indexes to read.
+//!
+//! People, applications and tokens are [references](Ref): random numbers whose meaning lies elsewhere and can be erased. Texts
+//! are words of a vocabulary (actions, scopes, resources, reasons): never names, never free text.
+//!
+//! Each kind of leaf has a struct here; the number before a field is its [tag](crate::codec). A kind's fields never change: what a later
+//! version needs gets a new kind, so that old leaves mean what they meant.
+
+use std::fmt;
+
+use crate::codec::{Malformed, Value, tagged};
+
+/// A reference: 128 random bits that stand for a person, an application or a producer, or the keyed hash of a value.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Ref(pub [u8; 16]);
+
+impl fmt::Display for Ref {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Ref {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ref({self})")
+    }
+}
+
+impl Value for Ref {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+
+    fn take(bytes: &[u8]) -> Option<Self> {
+        Value::take(bytes).map(Self)
+    }
+}
+
+/// A word of a vocabulary: 1 to [`MAX_WORD_BYTES`] bytes of text without control characters, so that it stands on one line wherever it is shown.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Word(String);
+
+/// Not a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it must have 1 to {MAX_WORD_BYTES} bytes and no control characters")]
+pub struct NoWord;
+
+impl Word {
+    /// Checks a word.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn new(text: impl Into<String>) -> Result<Self, NoWord> {
+        let text = text.into();
+        let fits = (1..=MAX_WORD_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+        fits.then_some(Self(text)).ok_or(NoWord)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl Value for Word {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0.as_bytes());
+    }
+
+    fn take(bytes: &[u8]) -> Option<Self> {
+        Self::new(std::str::from_utf8(bytes).ok()?).ok()
+    }
+}
+
+tagged! {
+    /// The first leaf of a log: what it is, and who may begin to decide about scopes in it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Genesis {
+        /// The log's origin.
+        1 put origin: Word,
+        /// The log's kind: `events` or `access`.
+        2 put kind: Word,
+        /// The key that may authorise what nobody in the log may: a vkey.
+        3 put recovery: Word,
+        /// The first administrators of scopes.
+        4 each administrators: Vec<Ref>,
+        /// Of the [statement](Genesis::statement) of these, by the recovery key, where there are any.
+        5 maybe signature: Option<Vec<u8>>,
+    }
+}
+
+tagged! {
+    /// Something happened.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct EventFacts {
+        /// What was done.
+        1 put action: Word,
+        /// The product whose word the action is.
+        2 maybe product: Option<Word>,
+        /// When, as its producer says: nanoseconds since 1970.
+        3 maybe event_time: Option<u64>,
+        /// Who did it.
+        4 put actor: Ref,
+        /// Through which application.
+        5 maybe client: Option<Ref>,
+        /// The people to whom it was done.
+        6 each targets: Vec<Ref>,
+        /// Scopes that were asked for.
+        7 each requested: Vec<Word>,
+        /// Scopes that were given.
+        8 each granted: Vec<Word>,
+        /// Scopes that were needed.
+        9 each used: Vec<Word>,
+        /// The token, by a keyed hash of its identifier.
+        10 maybe token: Option<Ref>,
+        /// The address, by a hash keyed with the actor's key: the same actor from the same place.
+        11 maybe place: Option<Ref>,
+    }
+}
+
+tagged! {
+    /// An attempt to change who may do what; also where it was refused.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ScopeCommand {
+        /// Which: a [`Command`]'s number.
+        1 put command: u8,
+        /// The grant that it makes or changes.
+        2 maybe grant: Option<Ref>,
+        /// The state of the grant that it was made for: one more with each change.
+        3 maybe revision: Option<u64>,
+        /// Who commands.
+        4 put by: Ref,
+        /// The application that is to get a scope.
+        5 maybe client: Option<Ref>,
+        /// The person in whose name.
+        6 maybe subject: Option<Ref>,
+        /// The scopes.
+        7 each scopes: Vec<Word>,
+        /// Where they count (RFC 8707).
+        8 maybe resource: Option<Word>,
+        /// How far a scope reaches: 1 reads, 2 changes, 3 administers.
+        9 maybe tier: Option<u8>,
+        /// How a scope's decisions are recorded: 0 each, 1 allowed ones in sums.
+        10 maybe recording: Option<u8>,
+        /// When it begins to count: nanoseconds since 1970.
+        11 maybe not_before: Option<u64>,
+        /// When it ends: nanoseconds since 1970.
+        12 maybe expires: Option<u64>,
+        /// The token that is revoked.
+        13 maybe token: Option<Ref>,
+        /// The review that it belongs to.
+        14 maybe review: Option<Ref>,
+        /// What a reviewer said: 1 keep, 2 revoke.
+        15 maybe verdict: Option<u8>,
+        /// Why it was refused, as one word; absent where it counts.
+        16 maybe refused: Option<Word>,
+        /// Tokens issued before this time no longer count: nanoseconds since 1970.
+        17 maybe issued_before: Option<u64>,
+    }
+}
+
+tagged! {
+    /// Somebody asked whether something is allowed, and was answered.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct DecisionFacts {
+        /// What was to be done.
+        1 put action: Word,
+        /// The application that asked.
+        2 put client: Ref,
+        /// The person in whose name.
+        3 maybe subject: Option<Ref>,
+        /// The token.
+        4 maybe token: Option<Ref>,
+        /// When that was issued: nanoseconds since 1970.
+        5 maybe issued: Option<u64>,
+        /// The scopes that it takes.
+        6 each scopes: Vec<Word>,
+        /// Where.
+        7 maybe resource: Option<Word>,
+        /// The number of leaves that were taken into account.
+        8 put state_size: u64,
+        /// When it was decided: nanoseconds since 1970.
+        9 put decided_at: u64,
+        /// What the caller asked of freshness: 1 latest, 2 at least a size, 3 exactly one, 4 bounded staleness.
+        10 put consistency: u8,
+        /// The grants that allow it.
+        11 each grants: Vec<Ref>,
+        /// Why, as one word.
+        12 put reason: Word,
+        /// The address, as in [`EventFacts::place`].
+        13 maybe place: Option<Ref>,
+        /// For how many alike it stands, where a scope's decisions are recorded in sums.
+        14 maybe count: Option<u64>,
+    }
+}
+
+tagged! {
+    /// A rule fired.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct AlertFacts {
+        /// SHA-256 of the rule.
+        1 put rule: [u8; 32],
+        /// Its name.
+        2 put name: Word,
+        /// 1 low to 4 critical.
+        3 put severity: u8,
+        /// The leaves that fired it, rising.
+        4 each leaves: Vec<u64>,
+        /// How many there were, where not all are named.
+        5 maybe count: Option<u64>,
+        /// Whom it is about.
+        6 each about: Vec<Ref>,
+    }
+}
+
+tagged! {
+    /// Numbers of a producer that are missing, or that came after all.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct GapFacts {
+        /// Whose.
+        1 put producer: Ref,
+        /// The first number.
+        2 put first: u64,
+        /// The last.
+        3 put last: u64,
+    }
+}
+
+tagged! {
+    /// People whose keys were destroyed.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ErasureFacts {
+        /// Their references.
+        1 each erased: Vec<Ref>,
+        /// Who ordered it.
+        2 put by: Ref,
+        /// By what right, as one word: `gdpr-17`, `contract-end`.
+        3 put authority: Word,
+    }
+}
+
+tagged! {
+    /// How long the payloads of a retention class are kept.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct RetentionFacts {
+        /// The class's number.
+        1 put class: u8,
+        /// Its name.
+        2 put name: Word,
+        /// For how long; absent: for ever.
+        3 maybe seconds: Option<u64>,
+        /// Who ordered it.
+        4 put by: Ref,
+    }
+}
+
+tagged! {
+    /// A legal hold: nothing it covers is dropped or erased.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct HoldFacts {
+        /// Its number.
+        1 put hold: Ref,
+        /// People whom it covers; nobody named: everybody.
+        2 each subjects: Vec<Ref>,
+        /// Classes that it covers; none named: all.
+        3 each classes: Vec<u8>,
+        /// Who ordered it.
+        4 put by: Ref,
+        /// By what right, as one word.
+        5 put authority: Word,
+    }
+}
+
+tagged! {
+    /// A legal hold is over.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ReleaseFacts {
+        /// Its number.
+        1 put hold: Ref,
+        /// Who ordered it.
+        2 put by: Ref,
+        /// By what right, as one word.
+        3 put authority: Word,
+    }
+}
+
+tagged! {
+    /// Payloads of a class are about to be dropped.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ExpiryFacts {
+        /// The class.
+        1 put class: u8,
+        /// Of leaves before this index.
+        2 put before: u64,
+    }
+}
+
+tagged! {
+    /// Something was handed in that is no event.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct RejectedFacts {
+        /// A keyed hash of what was handed in.
+        1 put digest: [u8; 32],
+        /// Why it was refused, as one word.
+        2 put reason: Word,
+    }
+}
+
+/// What a [`ScopeCommand`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Command {
+    DefineScope = 1,
+    RequestGrant = 2,
+    ApproveGrant = 3,
+    DenyGrant = 4,
+    NarrowGrant = 5,
+    RenewGrant = 6,
+    RevokeGrant = 7,
+    RevokeToken = 8,
+    RotateScope = 9,
+    OpenReview = 10,
+    AttestItem = 11,
+    CloseReview = 12,
+    AppointAdministrator = 13,
+    DismissAdministrator = 14,
+}
+
+/// Longest word among facts.
+pub const MAX_WORD_BYTES: usize = 256;
+/// Most values of one field.
+pub const MAX_VALUES: usize = 256;
+
+/// What a leaf says, by its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Facts {
+    Genesis(Genesis),
+    Event(EventFacts),
+    Scope(ScopeCommand),
+    Decision(DecisionFacts),
+    Alert(AlertFacts),
+    Gap(GapFacts),
+    Filled(GapFacts),
+    Erasure(ErasureFacts),
+    Retention(RetentionFacts),
+    Hold(HoldFacts),
+    Release(ReleaseFacts),
+    Expiry(ExpiryFacts),
+    Rejected(RejectedFacts),
+}
+
+macro_rules! kinds {
+    ($($number:literal $variant:ident $type:ident $word:literal,)+) => {
+        impl Facts {
+            /// The kind's number.
+            pub fn kind(&self) -> u8 {
+                match self { $(Self::$variant(_) => $number),+ }
+            }
+
+            /// The kind's word.
+            pub fn kind_word(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $word),+ }
+            }
+
+            pub(crate) fn encode(&self) -> Vec<u8> {
+                match self { $(Self::$variant(facts) => facts.encode()),+ }
+            }
+
+            pub(crate) fn decode(kind: u8, bytes: &[u8]) -> Result<Self, Malformed> {
+                let facts = match kind {
+                    $($number => $type::decode(bytes).map(Self::$variant),)+
+                    _ => Err(Malformed("a kind of leaf that this version does not know")),
+                }?;
+                check(bytes)?;
+                Ok(facts)
+            }
+        }
+    };
+}
+
+kinds! {
+    0 Genesis Genesis "genesis",
+    1 Event EventFacts "event",
+    2 Scope ScopeCommand "scope",
+    3 Decision DecisionFacts "decision",
+    4 Alert AlertFacts "alert",
+    5 Gap GapFacts "gap",
+    6 Filled GapFacts "filled",
+    7 Erasure ErasureFacts "erasure",
+    8 Retention RetentionFacts "retention",
+    9 Hold HoldFacts "hold",
+    10 Release ReleaseFacts "release",
+    11 Expiry ExpiryFacts "expiry",
+    12 Rejected RejectedFacts "rejected",
+}
+
+/// The limits that hold for every field: how long, and how many of one tag.
+fn check(mut bytes: &[u8]) -> Result<(), Malformed> {
+    let (mut last, mut count) = (None, 0_usize);
+    while let Some(([tag, hi, lo], rest)) = bytes.split_first_chunk::<3>() {
+        let len = usize::from(u16::from_be_bytes([*hi, *lo]));
+        count = if last == Some(*tag) { count + 1 } else { 1 };
+        last = Some(*tag);
+        if len > MAX_SIGNATURE_BYTES || count > MAX_VALUES {
+            return Err(Malformed("a fact is too long, or there are too many"));
+        }
+        bytes = rest.get(len..).ok_or(Malformed("a field is cut short"))?;
+    }
+    Ok(())
+}
+
+/// Longest field: an ML-DSA-44 vkey or signature, in base64.
+const MAX_SIGNATURE_BYTES: usize = 4096;
+
+impl Genesis {
+    /// What the recovery key signs to name administrators.
+    pub fn statement(&self) -> Vec<u8> {
+        let unsigned = Self { signature: None, ..self.clone() };
+        [b"graven genesis v1\n", &unsigned.encode()[..]].concat()
+    }
+}

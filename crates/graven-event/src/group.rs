@@ -1,0 +1,373 @@
+//! The groups of an event: what is sealed, disclosed and erased together.
+//!
+//! | group | what | about |
+//! |---|---|---|
+//! | 1 actor | actor, on whose behalf, session | those |
+//! | 2 targets | targets, others whom it is about | the people among them |
+//! | 3 token | client, what is kept of the token | actor, client |
+//! | 4 context | request, trace, address, program | actor |
+//! | 5 decision | reason, policy | everybody |
+//! | 6 changes | changes | everybody |
+//! | 7 raw | the producer's record | everybody |
+//! | 8 origin | service, its event id, labels | nobody |
+//!
+//! A group is a list of [fields](crate::codec) in its own numbering, below; `raw` is one field, its format, and then its text to the
+//! end, which may be long. Action, outcome, scopes, product and time are in the leaf itself.
+
+use std::collections::BTreeMap;
+
+use crate::codec::{Malformed, Reader, Value, Writer, tagged};
+use crate::facts::EventFacts;
+use crate::model::{Change, Context, Decision, Event, Outcome, Party, Raw, Scope, Source, Target, Token};
+use crate::time::Time;
+
+/// A group's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Group {
+    Actor = 1,
+    Targets = 2,
+    Token = 3,
+    Context = 4,
+    Decision = 5,
+    Changes = 6,
+    Raw = 7,
+    Origin = 8,
+}
+
+impl Group {
+    /// Every group, by number.
+    pub const ALL: [Self; 8] = [
+        Self::Actor,
+        Self::Targets,
+        Self::Token,
+        Self::Context,
+        Self::Decision,
+        Self::Changes,
+        Self::Raw,
+        Self::Origin,
+    ];
+
+    /// The group of a number.
+    pub fn of(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
+    /// Its number.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Actor => "actor",
+            Self::Targets => "targets",
+            Self::Token => "token",
+            Self::Context => "context",
+            Self::Decision => "decision",
+            Self::Changes => "changes",
+            Self::Raw => "raw",
+            Self::Origin => "origin",
+        }
+    }
+
+    /// The group of a word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|group| group.as_str() == word)
+    }
+
+    /// Whom a group of this event is about.
+    pub fn subjects(self, event: &Event) -> Vec<Party> {
+        let everybody = || parties(event);
+        let mut subjects = match self {
+            Self::Actor => [&[event.actor.clone()][..], &event.on_behalf_of].concat(),
+            Self::Targets => {
+                event.targets.iter().filter_map(Target::as_party).chain(event.about.clone()).collect()
+            }
+            Self::Token => [event.actor.clone()].into_iter().chain(event.client.clone()).collect(),
+            Self::Context => vec![event.actor.clone()],
+            Self::Decision | Self::Changes | Self::Raw => everybody(),
+            Self::Origin => Vec::new(),
+        };
+        keep_first(&mut subjects);
+        subjects
+    }
+}
+
+/// Everybody whom an event is about: each once, whatever they are called.
+pub fn parties(event: &Event) -> Vec<Party> {
+    let mut all = vec![event.actor.clone()];
+    all.extend(event.client.clone());
+    all.extend(event.on_behalf_of.iter().cloned());
+    all.extend(event.targets.iter().filter_map(Target::as_party));
+    all.extend(event.about.iter().cloned());
+    keep_first(&mut all);
+    all
+}
+
+fn keep_first(parties: &mut Vec<Party>) {
+    let mut seen = std::collections::BTreeSet::new();
+    parties.retain(|party| seen.insert((party.kind.clone(), party.id.clone())));
+}
+
+macro_rules! nested {
+    ($type:ty { $($tag:literal $how:ident $field:ident),+ $(,)? }) => {
+        impl Value for $type {
+            fn put(&self, out: &mut Vec<u8>) {
+                let mut writer = Writer::default();
+                $(writer.$how($tag, &self.$field);)+
+                out.extend_from_slice(&writer.finish());
+            }
+
+            fn take(bytes: &[u8]) -> Option<Self> {
+                let mut reader = Reader::new(bytes);
+                $(let $field = reader.$how($tag).ok()?;)+
+                reader.end().ok()?;
+                Some(Self { $($field),+ })
+            }
+        }
+    };
+}
+
+nested!(Party { 1 put kind, 2 put id, 3 maybe name });
+nested!(Target { 1 put kind, 2 put id, 3 maybe name });
+nested!(Change { 1 put field, 2 maybe before, 3 maybe after });
+nested!(Token {
+    1 maybe id,
+    2 maybe issuer,
+    3 each audience,
+    4 maybe grant_type,
+    5 maybe expires,
+    6 maybe confirmation,
+    7 maybe acr,
+    8 each amr,
+});
+nested!(Context { 1 maybe request_id, 2 maybe trace_id, 3 maybe ip, 4 maybe user_agent });
+nested!(Decision { 1 maybe reason, 2 maybe policy });
+nested!(Label { 1 put key, 2 put value });
+
+impl Value for Time {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+
+    fn take(bytes: &[u8]) -> Option<Self> {
+        u64::take(bytes).map(Self)
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Label {
+    key: String,
+    value: String,
+}
+
+tagged! {
+    struct ActorGroup {
+        1 put actor: Party,
+        2 each on_behalf_of: Vec<Party>,
+        3 maybe session: Option<String>,
+    }
+}
+
+tagged! {
+    struct TargetsGroup {
+        1 each targets: Vec<Target>,
+        2 each about: Vec<Party>,
+    }
+}
+
+tagged! {
+    struct TokenGroup {
+        1 maybe client: Option<Party>,
+        2 maybe token: Option<Token>,
+    }
+}
+
+tagged! {
+    struct ChangesGroup {
+        1 each changes: Vec<Change>,
+    }
+}
+
+tagged! {
+    struct OriginGroup {
+        1 maybe service: Option<String>,
+        2 maybe event_id: Option<String>,
+        3 each labels: Vec<Label>,
+    }
+}
+
+/// What is readable of an event: groups that are hidden, erased or not asked for are absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// `None`: hidden.
+    pub actor: Option<Party>,
+    /// Empty where hidden.
+    pub on_behalf_of: Vec<Party>,
+    /// `None` where hidden.
+    pub session: Option<String>,
+    /// Empty where hidden.
+    pub targets: Vec<Target>,
+    /// Empty where hidden.
+    pub about: Vec<Party>,
+    /// `None` where hidden.
+    pub client: Option<Party>,
+    /// `None` where hidden.
+    pub token: Option<Token>,
+    /// Empty where hidden.
+    pub context: Context,
+    /// Empty where hidden.
+    pub decision: Decision,
+    /// Empty where hidden.
+    pub changes: Vec<Change>,
+    /// `None` where hidden.
+    pub raw: Option<Raw>,
+    /// `None` where hidden.
+    pub service: Option<String>,
+    /// `None` where hidden.
+    pub event_id: Option<String>,
+    /// Empty where hidden.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The bytes of each group that an event has, by number.
+pub fn split(event: &Event) -> Vec<(Group, Vec<u8>)> {
+    Group::ALL
+        .into_iter()
+        .map(|group| (group, encode(group, event)))
+        .filter(|(_, bytes)| !bytes.is_empty())
+        .collect()
+}
+
+fn encode(group: Group, event: &Event) -> Vec<u8> {
+    match group {
+        Group::Actor => ActorGroup {
+            actor: event.actor.clone(),
+            on_behalf_of: event.on_behalf_of.clone(),
+            session: event.session.clone(),
+        }
+        .encode(),
+        Group::Targets => {
+            TargetsGroup { targets: event.targets.clone(), about: event.about.clone() }.encode()
+        }
+        Group::Token => TokenGroup { client: event.client.clone(), token: event.token.clone() }.encode(),
+        Group::Context => bytes_of(&event.context),
+        Group::Decision => bytes_of(&event.decision),
+        Group::Changes => ChangesGroup { changes: event.changes.clone() }.encode(),
+        Group::Raw => event.raw.as_ref().map(encode_raw).unwrap_or_default(),
+        Group::Origin => OriginGroup {
+            service: event.source.service.clone(),
+            event_id: event.source.event_id.clone(),
+            labels: event
+                .labels
+                .iter()
+                .map(|(key, value)| Label { key: key.clone(), value: value.clone() })
+                .collect(),
+        }
+        .encode(),
+    }
+}
+
+fn bytes_of(value: &impl Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    value.put(&mut bytes);
+    bytes
+}
+
+fn encode_raw(raw: &Raw) -> Vec<u8> {
+    let mut bytes = Writer::default().put(1, &raw.format).finish();
+    bytes.extend_from_slice(raw.text.as_bytes());
+    bytes
+}
+
+fn decode_raw(bytes: &[u8]) -> Result<Raw, Malformed> {
+    let no_raw = Malformed("not a raw group");
+    let Some(([1, hi, lo], rest)) = bytes.split_first_chunk::<3>() else { return Err(no_raw) };
+    let format_bytes = usize::from(u16::from_be_bytes([*hi, *lo]));
+    let (format, text) = rest.split_at_checked(format_bytes).ok_or(no_raw)?;
+    match (String::take(format), String::take(text)) {
+        (Some(format), Some(text)) => Ok(Raw { format, text }),
+        _ => Err(no_raw),
+    }
+}
+
+impl View {
+    /// Takes in a group's bytes.
+    ///
+    /// # Errors
+    /// They are not what any event has in this group.
+    pub fn add(&mut self, group: Group, bytes: &[u8]) -> Result<(), Malformed> {
+        if bytes.is_empty() {
+            return Err(Malformed("an empty group"));
+        }
+        let of_type = Malformed("not a group of its number");
+        match group {
+            Group::Actor => {
+                let found = ActorGroup::decode(bytes)?;
+                self.actor = Some(found.actor);
+                self.on_behalf_of = found.on_behalf_of;
+                self.session = found.session;
+            }
+            Group::Targets => {
+                let found = TargetsGroup::decode(bytes)?;
+                (self.targets, self.about) = (found.targets, found.about);
+            }
+            Group::Token => {
+                let found = TokenGroup::decode(bytes)?;
+                (self.client, self.token) = (found.client, found.token);
+            }
+            Group::Context => self.context = Context::take(bytes).ok_or(of_type)?,
+            Group::Decision => self.decision = Decision::take(bytes).ok_or(of_type)?,
+            Group::Changes => self.changes = ChangesGroup::decode(bytes)?.changes,
+            Group::Raw => self.raw = Some(decode_raw(bytes)?),
+            Group::Origin => {
+                let found = OriginGroup::decode(bytes)?;
+                let labels: BTreeMap<_, _> =
+                    found.labels.iter().map(|label| (label.key.clone(), label.value.clone())).collect();
+                if !labels.iter().zip(&found.labels).all(|((key, _), label)| *key == label.key)
+                    || labels.len() != found.labels.len()
+                {
+                    return Err(Malformed("labels are out of order or there twice"));
+                }
+                (self.service, self.event_id, self.labels) = (found.service, found.event_id, labels);
+            }
+        }
+        Ok(())
+    }
+
+    /// The event, where the group of its actor is readable; what is hidden is absent from it.
+    pub fn event(self, facts: &EventFacts, outcome: Outcome) -> Option<Event> {
+        let words =
+            |words: &[crate::facts::Word]| words.iter().map(|word| word.as_str().to_owned()).collect();
+        Some(Event {
+            time: facts.event_time.map(Time),
+            action: facts.action.as_str().to_owned(),
+            actor: self.actor?,
+            client: self.client,
+            on_behalf_of: self.on_behalf_of,
+            session: self.session,
+            targets: self.targets,
+            outcome,
+            decision: self.decision,
+            token: self.token,
+            scope: Scope {
+                requested: words(&facts.requested),
+                granted: words(&facts.granted),
+                used: words(&facts.used),
+            },
+            context: self.context,
+            changes: self.changes,
+            source: Source {
+                product: facts.product.as_ref().map(|word| word.as_str().to_owned()),
+                service: self.service,
+                event_id: self.event_id,
+            },
+            labels: self.labels,
+            about: self.about,
+            raw: self.raw,
+        })
+    }
+}

@@ -1,0 +1,31 @@
+//! Audit events: who did what to what, when, with which token and scope, and what was decided.
+//!
+//! # What is here
+//! * [`Event`] and its parts, as producers hand them in, with everything that [`Event::check`] asks of one.
+//! * [`Frame`]: the leaf of a log of events, its one encoding, and [`facts`]: what stands in it in clear.
+//! * [`group`] and [`payload`]: the rest of an event, sealed in groups under the keys of those whom it is about, each
+//!   committed to by the leaf, so that one can be shown without the others and becomes unreadable without changing a leaf.
+//!
+//! # What is not
+//! No I/O, clock, randomness or async: keys, times and random bytes are arguments. Nothing about trees and signatures: that a leaf is in
+//! a log is proven by `graven-merkle` and `graven-note`.
+
+pub mod catalogue;
+mod check;
+mod codec;
+pub mod facts;
+mod frame;
+pub mod group;
+mod model;
+pub mod payload;
+mod time;
+
+pub use check::{
+    Invalid, MAX_AHEAD_SECONDS, MAX_ITEMS, MAX_LONG_TEXT_BYTES, MAX_PARTIES, MAX_RAW_BYTES, MAX_TEXT_BYTES,
+};
+pub use codec::Malformed;
+pub use facts::{Facts, Ref, Word};
+pub use frame::{Frame, HEADER_BYTES, MAX_FACTS_BYTES, PayloadId, Unplaced};
+pub use group::{Group, View};
+pub use model::{Change, Context, Decision, Event, Outcome, Party, Raw, Scope, Source, Target, Token};
+pub use time::{NoTime, Time};
