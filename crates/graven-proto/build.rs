@@ -8,12 +8,14 @@ use prost::Message as _;
 const PROTO_ROOT: &str = "../../proto";
 
 /// The files of the package, in the order of their dependence.
-const FILES: [&str; 5] = [
+const FILES: [&str; 7] = [
     "graven/v1/types.proto",
     "graven/v1/errors.proto",
     "graven/v1/log_service.proto",
     "graven/v1/admin_service.proto",
     "graven/v1/witness_service.proto",
+    "graven/v1/event.proto",
+    "graven/v1/audit_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -31,10 +31,18 @@ impl ErrorReason {
             | Self::PageTokenInvalid
             | Self::LogKindReserved
             | Self::CosignatureInvalid
-            | Self::RotationInvalid => Code::InvalidArgument,
-            Self::LogNotFound | Self::LeafHashNotFound => Code::NotFound,
+            | Self::RotationInvalid
+            | Self::EventInvalid
+            | Self::QueryInvalid
+            | Self::GroupUnknown
+            | Self::RetentionInvalid => Code::InvalidArgument,
+            Self::LogNotFound
+            | Self::LeafHashNotFound
+            | Self::SubjectUnknown
+            | Self::RetentionUnknown
+            | Self::HoldUnknown => Code::NotFound,
             Self::IndexBeyondTree | Self::SizeBeyondTree => Code::OutOfRange,
-            Self::IdempotencyKeyReused | Self::LogExists => Code::AlreadyExists,
+            Self::IdempotencyKeyReused | Self::LogExists | Self::SequenceUsed => Code::AlreadyExists,
             Self::LogFrozen
             | Self::LogKindMismatch
             | Self::IdempotencyKeyExpired
@@ -42,13 +50,16 @@ impl ErrorReason {
             | Self::RollbackDetected
             | Self::ClockSuspect
             | Self::NotPending
-            | Self::RotationOvertaken => Code::FailedPrecondition,
+            | Self::RotationOvertaken
+            | Self::HoldForbids => Code::FailedPrecondition,
             Self::Overloaded | Self::DiskFull | Self::TooManyLogs => Code::ResourceExhausted,
             Self::ShuttingDown
             | Self::StoragePoisoned
             | Self::LeafIndexBehind
             | Self::NotPublishedYet
-            | Self::WitnessesAwaited => Code::Unavailable,
+            | Self::WitnessesAwaited
+            | Self::IndexBehind
+            | Self::AccessUnrecorded => Code::Unavailable,
             Self::WaitTimedOut => Code::DeadlineExceeded,
             Self::StoredDataDamaged => Code::DataLoss,
             Self::LogKindUnsupported => Code::Unimplemented,
