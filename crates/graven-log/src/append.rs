@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use graven_merkle::tile::MAX_ENTRY_BYTES;
+use graven_store::journal::ATTACHMENT_FRAME_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::config::MAX_REQUEST_ENTRIES;
@@ -12,8 +13,8 @@ use crate::engine::Engine;
 use crate::error::AppendError;
 use crate::log::Log;
 use crate::meta::Kind;
-use crate::pool::{FRAME_BYTES, Job, Sequenced};
-use crate::sequencer::Draft;
+use crate::pool::{Asked, FRAME_BYTES, Job, Sequenced};
+use crate::sequencer::{Draft, EXPECTED_GROWTH_BYTES, MAX_ATTACHMENT_BYTES};
 use crate::window::Claim;
 
 /// What names a request, so that a repeat of it is recognised.
@@ -34,6 +35,16 @@ pub enum Patience {
     Wait,
 }
 
+/// A request that was checked and waits for room.
+struct Request {
+    asked: Asked,
+    /// Entries that it brings.
+    entries: usize,
+    /// How much of a journal record they are expected to need.
+    bytes: usize,
+    claim: Option<Claim>,
+}
+
 impl Engine {
     /// Appends raw entries to a log of bytes, all or nothing, and returns once they are durable.
     pub async fn append(
@@ -43,14 +54,8 @@ impl Engine {
         key: Option<IdempotencyKey<'_>>,
         patience: Patience,
     ) -> Result<Sequenced, AppendError> {
-        let bytes = self.check_entries(log, &entries)?;
-        let claim = self.claim(log, key, &entries)?;
-        let room = match patience {
-            Patience::Refuse => self.admit(log, entries.len(), bytes)?,
-            Patience::Wait => self.admit_waiting(log, entries.len(), bytes).await?,
-        };
-        let reply = self.submit(log, entries, claim, bytes, room)?;
-        reply.await.unwrap_or(Err(AppendError::Poisoned))
+        let request = self.raw(log, entries, key)?;
+        self.answered(log, request, patience).await
     }
 
     /// As [`append`](Self::append), but returns at once with what will hold the answer: for tests that call the steps
@@ -61,46 +66,133 @@ impl Engine {
         entries: Vec<Bytes>,
         key: Option<IdempotencyKey<'_>>,
     ) -> Result<oneshot::Receiver<Result<Sequenced, AppendError>>, AppendError> {
-        let bytes = self.check_entries(log, &entries)?;
-        let claim = self.claim(log, key, &entries)?;
-        let room = self.admit(log, entries.len(), bytes)?;
-        self.submit(log, entries, claim, bytes, room)
+        let request = self.raw(log, entries, key)?;
+        let room = self.admit(log, &request)?;
+        self.submit(log, request, room)
     }
 
-    fn check_entries(&self, log: &Log, entries: &[Bytes]) -> Result<usize, AppendError> {
+    /// Hands drafts to the hook of a log that is not one of bytes, all or nothing, and returns once what it made of them is
+    /// durable, attachments and all. [`Sequenced::count`] counts the drafts: the leaves at `first` and after it are theirs,
+    /// one each, and follow-ups come after them.
+    ///
+    /// `claim` names the request, with the parts of it that a repeat must have in common with it.
+    ///
+    /// # Errors
+    /// [`AppendError::Refused`] is the hook's word; the others are the engine's.
+    pub async fn sequence(
+        &self,
+        log: &Arc<Log>,
+        drafts: Vec<Draft>,
+        claim: Option<(IdempotencyKey<'_>, &[&[u8]])>,
+        patience: Patience,
+    ) -> Result<Sequenced, AppendError> {
+        let request = self.drafted(log, drafts, claim)?;
+        self.answered(log, request, patience).await
+    }
+
+    /// As [`sequence`](Self::sequence), but returns at once with what will hold the answer: for tests that call the steps
+    /// themselves.
+    pub fn sequence_later(
+        &self,
+        log: &Arc<Log>,
+        drafts: Vec<Draft>,
+        claim: Option<(IdempotencyKey<'_>, &[&[u8]])>,
+    ) -> Result<oneshot::Receiver<Result<Sequenced, AppendError>>, AppendError> {
+        let request = self.drafted(log, drafts, claim)?;
+        let room = self.admit(log, &request)?;
+        self.submit(log, request, room)
+    }
+
+    /// Appends a statement about the log's keys, past its hook.
+    pub(crate) async fn append_statement(
+        &self,
+        log: &Arc<Log>,
+        statement: Bytes,
+    ) -> Result<Sequenced, AppendError> {
+        let bytes = FRAME_BYTES + statement.len();
+        let request = Request { asked: Asked::Statement(statement), entries: 1, bytes, claim: None };
+        self.answered(log, request, Patience::Wait).await
+    }
+
+    fn raw(
+        &self,
+        log: &Log,
+        entries: Vec<Bytes>,
+        key: Option<IdempotencyKey<'_>>,
+    ) -> Result<Request, AppendError> {
         if log.meta.kind != Kind::Bytes {
             return Err(AppendError::WrongKind { log: log.meta.name.to_string(), kind: log.meta.kind });
         }
-        if entries.is_empty() {
-            return Err(AppendError::Nothing);
-        }
-        for (position, entry) in entries.iter().enumerate() {
-            match entry.len() {
-                0 => return Err(AppendError::Empty(position)),
-                bytes if bytes > MAX_ENTRY_BYTES => return Err(AppendError::TooLong { position, bytes }),
-                _ => {}
-            }
-        }
-        let bytes = FRAME_BYTES + entries.iter().map(|entry| entry.len() + 2).sum::<usize>();
-        let max_bytes = self.max_request_bytes;
-        if bytes > max_bytes || entries.len() > MAX_REQUEST_ENTRIES {
-            return Err(AppendError::TooMuch { entries: entries.len(), bytes, max_bytes });
-        }
-        Ok(bytes)
+        let drafts: Vec<_> = entries.into_iter().map(Draft::new).collect();
+        let bytes = self.check(&drafts, 0)?;
+        let parts = drafts.iter().map(|draft| &draft.bytes[..]);
+        let claim = key.map(|key| self.claim(log, key, parts)).transpose()?;
+        Ok(Request { entries: drafts.len(), asked: Asked::Drafts(drafts), bytes, claim })
     }
 
-    fn claim(
+    fn drafted(
         &self,
         log: &Log,
-        key: Option<IdempotencyKey<'_>>,
-        entries: &[Bytes],
-    ) -> Result<Option<Claim>, AppendError> {
-        let Some(IdempotencyKey { key, issued_ns }) = key else { return Ok(None) };
-        let entries = entries.iter().map(|entry| &entry[..]);
-        self.digester.claim(log.meta.id, key, issued_ns, entries).map(Some)
+        drafts: Vec<Draft>,
+        claim: Option<(IdempotencyKey<'_>, &[&[u8]])>,
+    ) -> Result<Request, AppendError> {
+        if log.meta.kind == Kind::Bytes {
+            return Err(AppendError::WrongKind { log: log.meta.name.to_string(), kind: log.meta.kind });
+        }
+        let bytes = self.check(&drafts, EXPECTED_GROWTH_BYTES)?;
+        let claim = claim.map(|(key, parts)| self.claim(log, key, parts.iter().copied())).transpose()?;
+        Ok(Request { entries: drafts.len(), asked: Asked::Drafts(drafts), bytes, claim })
     }
 
-    fn admit(&self, log: &Log, entries: usize, bytes: usize) -> Result<OwnedSemaphorePermit, AppendError> {
+    /// Checks each draft, and returns how much of a journal record they are expected to need.
+    fn check(&self, drafts: &[Draft], growth: usize) -> Result<usize, AppendError> {
+        if drafts.is_empty() {
+            return Err(AppendError::Nothing);
+        }
+        let mut brought = FRAME_BYTES;
+        for (position, Draft { bytes, attachment, .. }) in drafts.iter().enumerate() {
+            match bytes.len() {
+                0 => return Err(AppendError::Empty(position)),
+                bytes if bytes > MAX_ENTRY_BYTES => return Err(AppendError::TooLong { position, bytes }),
+                bytes => brought += bytes + 2,
+            }
+            match attachment.as_ref().map(Bytes::len) {
+                None => {}
+                Some(bytes @ 1..=MAX_ATTACHMENT_BYTES) => brought += bytes + ATTACHMENT_FRAME_BYTES,
+                Some(bytes) => return Err(AppendError::Attachment { position, bytes }),
+            }
+        }
+        let max_bytes = self.max_request_bytes;
+        if brought > max_bytes || drafts.len() > MAX_REQUEST_ENTRIES {
+            return Err(AppendError::TooMuch { entries: drafts.len(), bytes: brought, max_bytes });
+        }
+        Ok(brought + drafts.len() * growth)
+    }
+
+    fn claim<'a>(
+        &self,
+        log: &Log,
+        IdempotencyKey { key, issued_ns }: IdempotencyKey<'_>,
+        parts: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Claim, AppendError> {
+        self.digester.claim(log.meta.id, key, issued_ns, parts)
+    }
+
+    async fn answered(
+        &self,
+        log: &Arc<Log>,
+        request: Request,
+        patience: Patience,
+    ) -> Result<Sequenced, AppendError> {
+        let room = match patience {
+            Patience::Refuse => self.admit(log, &request)?,
+            Patience::Wait => self.admit_waiting(log, &request).await?,
+        };
+        let reply = self.submit(log, request, room)?;
+        reply.await.unwrap_or(Err(AppendError::Poisoned))
+    }
+
+    fn admit(&self, log: &Log, request: &Request) -> Result<OwnedSemaphorePermit, AppendError> {
         if self.is_poisoned() {
             return Err(AppendError::Poisoned);
         }
@@ -113,20 +205,17 @@ impl Engine {
         if self.is_backlogged(log) {
             return Err(AppendError::Overloaded { retry_after: Duration::from_millis(200) });
         }
-        self.pool.try_admit(entries, bytes)
+        self.pool.try_admit(request.entries, request.bytes)
     }
 
-    async fn admit_waiting(
-        &self,
-        log: &Log,
-        entries: usize,
-        bytes: usize,
-    ) -> Result<OwnedSemaphorePermit, AppendError> {
+    async fn admit_waiting(&self, log: &Log, request: &Request) -> Result<OwnedSemaphorePermit, AppendError> {
         loop {
             let drained = self.drained.notified();
-            match self.admit(log, entries, bytes) {
+            match self.admit(log, request) {
                 Err(AppendError::Overloaded { .. }) if self.is_backlogged(log) => drained.await,
-                Err(AppendError::Overloaded { .. }) => return self.pool.admit(entries, bytes).await,
+                Err(AppendError::Overloaded { .. }) => {
+                    return self.pool.admit(request.entries, request.bytes).await;
+                }
                 other => return other,
             }
         }
@@ -139,15 +228,19 @@ impl Engine {
     fn submit(
         &self,
         log: &Arc<Log>,
-        entries: Vec<Bytes>,
-        claim: Option<Claim>,
-        bytes: usize,
+        request: Request,
         room: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<Result<Sequenced, AppendError>>, AppendError> {
-        // Hashing happens here, in the task of the request: the writer only frames.
-        let drafts = entries.into_iter().map(Draft::new).collect();
+        let Request { asked, bytes, claim, .. } = request;
+        let asked = match asked {
+            // Hashing happens here, in the task of the request: the writer only frames.
+            Asked::Drafts(drafts) if log.meta.kind == Kind::Bytes => {
+                Asked::Drafts(drafts.into_iter().map(Draft::hashed).collect())
+            }
+            other => other,
+        };
         let (reply, answer) = oneshot::channel();
-        self.pool.push(Job { log: log.clone(), drafts, claim, bytes, reply, _room: room })?;
+        self.pool.push(Job { log: log.clone(), asked, claim, bytes, reply, _room: room })?;
         Ok(answer)
     }
 }

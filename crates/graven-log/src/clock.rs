@@ -53,6 +53,14 @@ impl LogClock {
         Ok(self.last_ns)
     }
 
+    /// The next log time, or where the clock cannot be believed, the one right after the last.
+    pub(crate) fn tick_or_follow(&mut self, wall_ns: u64, monotonic_ns: u64) -> u64 {
+        self.tick(wall_ns, monotonic_ns).unwrap_or_else(|_| {
+            self.last_ns = self.last_ns.saturating_add(1);
+            self.last_ns
+        })
+    }
+
     /// Whether [`tick`](Self::tick) would give out a time.
     pub fn check(&self, wall_ns: u64, monotonic_ns: u64) -> Result<(), ClockError> {
         if let Some((wall, monotonic)) = self.seen {

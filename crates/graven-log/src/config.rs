@@ -1,9 +1,11 @@
 //! Settings of the engine, each with its unit and its reason.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::meta::LogName;
+use crate::sequencer::{BytesOnly, Sequencers};
 use crate::window::WindowLimits;
 use crate::witnessing::Witnessing;
 
@@ -16,8 +18,8 @@ pub struct Config {
     pub max_commit_bytes: usize,
     /// Requests that wait for the writer, in bytes with what they cost beside their entries.
     pub max_pending_bytes: usize,
-    /// Entries that are durable and not yet sealed; beyond it appends are refused until sealing has caught up. Only whole
-    /// bundles are sealed, so it must be more than the longest one and a commit: 24 MiB.
+    /// Entries and attachments that are durable and not yet sealed; beyond it appends are refused until sealing has caught
+    /// up. Only whole bundles are sealed, so what makes less than one is taken whatever its length.
     pub max_unsealed_bytes: usize,
     /// Least time between two checkpoints of a log. An idle log publishes at once.
     pub checkpoint_interval: Duration,
@@ -31,6 +33,8 @@ pub struct Config {
     pub export_interval: Duration,
     /// The witnesses of logs that have some, by the log's name.
     pub witnessing: BTreeMap<LogName, Witnessing>,
+    /// What decides the leaves of each log.
+    pub sequencers: Arc<dyn Sequencers>,
 }
 
 impl Default for Config {
@@ -46,6 +50,7 @@ impl Default for Config {
             window: WindowLimits::default(),
             export_interval: Duration::from_secs(60),
             witnessing: BTreeMap::new(),
+            sequencers: Arc::new(BytesOnly),
         }
     }
 }
@@ -54,5 +59,5 @@ impl Default for Config {
 pub const MAX_LOGS: usize = 1024;
 /// Entries of one request.
 pub const MAX_REQUEST_ENTRIES: usize = 4096;
-/// Bytes of one request's entries, whatever the segment length.
+/// Bytes of one request's entries and attachments, whatever the segment length.
 pub const MAX_REQUEST_BYTES: usize = 4 << 20;

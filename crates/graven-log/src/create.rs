@@ -38,7 +38,9 @@ pub fn init(
         return Err(bad_origin());
     }
     let (prefix, name) = (prefix.to_owned(), LogName::new(name)?);
-    refuse_unserved(kind).map_err(InitError::Kind)?;
+    if !config.sequencers.serves(kind) {
+        return Err(InitError::Kind(kind));
+    }
     let paths = Paths::new(dir);
     if env.fs.exists(&paths.server())? {
         return Err(InitError::Exists(dir.to_owned()));
@@ -56,14 +58,6 @@ pub fn init(
     // The server exists once its manifest does; until then `init` may be run again after the rest is removed.
     env.fs.create_durable(&paths.server(), server.to_text().as_bytes(), Mode::Private)?;
     Ok(Initialized { meta, recovery_key: paths.recovery_key() })
-}
-
-/// Kinds whose sequencer this build has.
-pub(crate) fn refuse_unserved(kind: Kind) -> Result<(), Kind> {
-    match kind {
-        Kind::Bytes => Ok(()),
-        Kind::Events | Kind::Access => Err(kind),
-    }
 }
 
 /// Makes the files of a log. It exists once its manifest does.

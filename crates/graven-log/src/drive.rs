@@ -172,6 +172,7 @@ fn seal_until(engine: &Engine, all_published: &std::sync::mpsc::Receiver<()>) {
                 worked_at = Instant::now();
             }
             export_if_due(engine, &log, &mut exports, is_last);
+            engine.snapshot_step(&log, is_last);
         }
         if is_last || worked_at.elapsed() >= RESTING {
             engine.rest_step();

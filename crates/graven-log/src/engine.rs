@@ -91,7 +91,9 @@ impl Engine {
     ///
     /// Commits, publications and sealing are measured for the recorder of [`metrics`](::metrics) that is installed now.
     pub fn open(env: Env, dir: &Path, config: Config) -> Result<Arc<Self>, OpenError> {
-        let Opened { paths, server, logs, writer, lock } = recover::open(&env, dir, &config)?;
+        let Opened { paths, server, logs, mut writer, lock } = recover::open(&env, dir, &config)?;
+        let ids: Vec<_> = writer.lanes.keys().copied().collect();
+        ids.into_iter().try_for_each(|id| writer.begin(id))?;
         let max_request_bytes = MAX_REQUEST_BYTES.min(writer.journal.max_body_bytes() / 2);
         let engine = Self {
             digester: KeyDigester::new(&server.secret),
@@ -205,7 +207,9 @@ impl Engine {
         visibility: Visibility,
     ) -> Result<Arc<Log>, CreateError> {
         let _one_at_a_time = self.creating.lock();
-        create::refuse_unserved(kind).map_err(CreateError::Kind)?;
+        if !self.config.sequencers.serves(kind) {
+            return Err(CreateError::Kind(kind));
+        }
         if self.is_poisoned() {
             return Err(CreateError::Poisoned);
         }
@@ -227,7 +231,15 @@ impl Engine {
             }
         })?;
         let log = lane.log.clone();
-        self.writer().lanes.insert(id, lane);
+        let mut writer = self.writer();
+        writer.lanes.insert(id, lane);
+        // Nobody finds the log before its first leaf is durable.
+        let begun = writer.begin(id);
+        drop(writer);
+        begun.map_err(|error| {
+            self.poison(&format!("the journal failed: {error}"));
+            CreateError::Poisoned
+        })?;
         self.logs.write().insert(name.clone(), log.clone());
         Ok(log)
     }

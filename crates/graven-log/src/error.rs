@@ -131,6 +131,18 @@ pub enum OpenError {
         /// Size of the newest signed checkpoint.
         size: u64,
     },
+    /// An entry that this version cannot read.
+    #[error(
+        "log `{log}`: entry {index} cannot be read by this version ({what}): use the version that wrote it"
+    )]
+    Unreadable {
+        /// Which log.
+        log: String,
+        /// Which entry.
+        index: u64,
+        /// What its hook says.
+        what: String,
+    },
     /// No log of that name.
     #[error("there is no log `{0}` in this data directory")]
     NoLog(crate::meta::LogName),
@@ -225,17 +237,28 @@ pub enum AppendError {
     /// The log takes no more entries.
     #[error("log `{0}` is frozen: it takes no more entries")]
     Frozen(String),
-    /// Raw entries for a log of another kind.
-    #[error("log `{log}` holds {kind}: raw entries go to logs of bytes only")]
+    /// Raw entries for a log of another kind, or drafts for a log of bytes.
+    #[error("log `{log}` holds {kind}: raw entries go to logs of bytes, and to no others")]
     WrongKind {
         /// Which log.
         log: String,
         /// Its kind.
         kind: crate::meta::Kind,
     },
+    /// An attachment over the limit, or without its class.
+    #[error("the attachment of entry {position} has {bytes} bytes; one has 1 to 1,048,576")]
+    Attachment {
+        /// Of which entry of the request.
+        position: usize,
+        /// Its length.
+        bytes: usize,
+    },
+    /// The log holds as many entries as an index can name.
+    #[error("log `{0}` is full: start a new one")]
+    Full(String),
     /// The sequencer hook said no.
     #[error("{0}")]
-    Refused(String),
+    Refused(crate::sequencer::Refusal),
     /// The idempotency key has been used for something else.
     #[error("this idempotency key was used for other content at index {index}: use a new key")]
     KeyReused {

@@ -37,9 +37,11 @@ mod restore;
 mod rollback;
 mod rotation;
 mod seal;
+mod segments;
 mod sequencer;
 mod signing;
 mod site;
+mod state;
 mod tail;
 mod tree;
 mod window;
@@ -64,6 +66,10 @@ pub use pool::Sequenced;
 pub use recover::log_keys;
 pub use restore::{LogCopy, Missing, Restored, restore};
 pub use rotation::{Announced, RotateError, request_rotation};
-pub use sequencer::{Draft, Identity, Leaf, Refusal, Sequencer};
+pub use sequencer::{
+    BytesOnly, Draft, Identity, Leaf, MAX_ATTACHMENT_BYTES, MAX_SEQUENCED_BYTES, MAX_SEQUENCED_LEAVES,
+    Refusal, Sequencer, Sequencers,
+};
+pub use state::MAX_STATE_BYTES;
 pub use window::{MAX_KEY_BYTES, MAX_SKEW, WindowLimits};
 pub use witnessing::{CosignError, MAX_WITNESSES, Pending, Publish, WitnessLag, Witnessing, WitnessingError};

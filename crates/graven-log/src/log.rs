@@ -62,6 +62,8 @@ pub struct Log {
     pub(crate) integrated: AtomicU64,
     /// Entries in durable bundles.
     pub(crate) sealed: AtomicU64,
+    /// Leaves that the newest snapshot of its hook has taken in.
+    pub(crate) snapshotted: AtomicU64,
     pub(crate) frozen: AtomicBool,
     pub(crate) head: watch::Sender<Arc<Head>>,
     /// Sizes and roots of the newest heads of this process, in order.
@@ -167,8 +169,13 @@ impl Log {
             return Err(ReadError::OutOfRange { asked: range.end, size });
         }
         let end = range.end.min(range.start.saturating_add(Self::MAX_LEAF_HASHES));
+        self.durable_leaves(range.start..end)
+    }
+
+    /// Leaf hashes of a range within the tree, published or not.
+    pub(crate) fn durable_leaves(&self, Range { start, end }: Range<u64>) -> Result<Vec<Hash>, ReadError> {
         let mut found = Vec::new();
-        let mut at = range.start;
+        let mut at = start;
         while at < end {
             let number = at / u64::from(TILE_WIDTH);
             let first = number * u64::from(TILE_WIDTH);

@@ -13,6 +13,8 @@
 //! DATA/logs/NAME/witnessed           its witness journal, once it has witnesses: what they cosigned last
 //! DATA/logs/NAME/frozen              present once it accepts no more entries
 //! DATA/logs/NAME/site/               its C2SP tlog-tiles folder: write-once tiles and bundles, checkpoint
+//! DATA/logs/NAME/blobs/CLASS/N       attachments of sealed entries, by class (see `blobs`)
+//! DATA/logs/NAME/state               derived: the state of its hook, where that has one (see `state`)
 //! DATA/logs/NAME/nodes/LEVEL         derived: full tiles with inner nodes, for fast proofs
 //! DATA/index/                        derived: lookup by leaf hash
 //! ```
@@ -336,6 +338,14 @@ impl Paths {
 
     pub(crate) fn frozen(&self, name: &LogName) -> PathBuf {
         self.log(name).join("frozen")
+    }
+
+    pub(crate) fn state(&self, name: &LogName) -> PathBuf {
+        self.log(name).join("state")
+    }
+
+    pub(crate) fn blobs(&self, name: &LogName) -> PathBuf {
+        self.log(name).join("blobs")
     }
 
     pub(crate) fn nodes(&self, name: &LogName) -> PathBuf {

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -27,7 +28,7 @@ const ENTRY_COST: usize = 64;
 pub struct Sequenced {
     /// Index of the first entry.
     pub first: u64,
-    /// Number of entries.
+    /// Number of entries that were asked for, one after the other; a hook's follow-ups come after them.
     pub count: u32,
     /// Log time, nanoseconds since 1970.
     pub time_ns: u64,
@@ -35,12 +36,20 @@ pub struct Sequenced {
     pub duplicate: bool,
 }
 
+/// What a request is to put into its log.
+pub(crate) enum Asked {
+    /// What the log's hook makes of these.
+    Drafts(Vec<Draft>),
+    /// A statement about the log's keys, as it is.
+    Statement(Bytes),
+}
+
 /// One request on its way to the writer.
 pub(crate) struct Job {
     pub(crate) log: Arc<Log>,
-    pub(crate) drafts: Vec<Draft>,
+    pub(crate) asked: Asked,
     pub(crate) claim: Option<Claim>,
-    /// At most this much of a journal record.
+    /// How much of a journal record it is expected to need; of raw entries, at most this much.
     pub(crate) bytes: usize,
     pub(crate) reply: oneshot::Sender<Result<Sequenced, AppendError>>,
     /// Gives the room back when the job is done.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use graven_merkle::{Frontier, LeafIndex, TreeSize};
+use graven_merkle::{Frontier, TreeSize};
 use graven_note::{Checkpoint, LogKeys, VerifierKey};
 use graven_store::fs::Lock;
 use graven_store::journal::{Journal, LogId, OpenError as JournalError, RecordBuilder};
@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::env::Env;
 use crate::error::{OpenError, RestoreError};
 use crate::log::{Head, Log};
-use crate::meta::{Kind, LOG_FORMAT, LogMeta, LogName, MAX_MANIFEST_BYTES, Paths, SERVER_FORMAT, ServerMeta};
+use crate::meta::{LOG_FORMAT, LogMeta, LogName, MAX_MANIFEST_BYTES, Paths, SERVER_FORMAT, ServerMeta};
 use crate::metrics::Metrics;
 use crate::replay::{Replay, Replayed};
 use crate::restore::{LogCopy, Missing, Target};
@@ -36,14 +36,7 @@ use crate::tree::Tree;
 use crate::window::Window;
 use crate::witnessing::{self, OpenedWitnesses};
 use crate::writer::{Lane, Writer};
-use crate::{keys, rollback};
-
-fn sequencer_of(kind: Kind) -> Option<Box<dyn Sequencer>> {
-    match kind {
-        Kind::Bytes => Some(Box::new(Identity)),
-        Kind::Events | Kind::Access => None,
-    }
-}
+use crate::{keys, rollback, state};
 
 /// A data directory, opened and checked.
 pub(crate) struct Opened {
@@ -309,10 +302,9 @@ impl Grown {
         signing: Signing,
         rotations: Rotations,
         OpenedWitnesses { witnesses, published: head }: OpenedWitnesses,
+        sequencer: Box<dyn Sequencer>,
     ) -> Result<Lane, OpenError> {
         let Self { objects, tree, tail, frontier, sealed } = self;
-        let sequencer =
-            sequencer_of(meta.kind).ok_or_else(|| OpenError::Foreign(paths.manifest(&meta.name)))?;
         let log = Arc::new(Log {
             tree,
             tail: RwLock::new(tail),
@@ -320,6 +312,7 @@ impl Grown {
             sequenced: AtomicU64::new(frontier.size().get()),
             integrated: AtomicU64::new(frontier.size().get()),
             sealed: AtomicU64::new(sealed),
+            snapshotted: AtomicU64::new(0),
             frozen: AtomicBool::new(env.fs.exists(&paths.frozen(&meta.name))?),
             recent: RwLock::new([(head.size(), *head.checkpoint.root())].into()),
             head: watch::Sender::new(Arc::new(head)),
@@ -343,6 +336,8 @@ pub(crate) fn open_log(
     replayed: Replayed,
     config: &Config,
 ) -> Result<Lane, OpenError> {
+    let sequencer =
+        config.sequencers.of(&meta).ok_or_else(|| OpenError::Foreign(paths.manifest(&meta.name)))?;
     let changed = |size: TreeSize| OpenError::Changed { log: meta.name.to_string(), size: size.get() };
     let Records { keys, rotations, memory, exported } = Records::read(env, paths, &meta, &replayed)?;
     let (chain, mut signed) = remembered(memory, &meta)?;
@@ -380,10 +375,8 @@ pub(crate) fn open_log(
     let settings = config.witnessing.get(&meta.name);
     let (fs, path) = (env.fs.clone(), paths.witnessed(&meta.name));
     let head = witnessing::open(fs, path, &meta, &keys.now(), settings, signed, &*env.clock)?;
-    let mut lane = grown.into_lane(env, paths, meta, signing, rotations, head)?;
-    if let Some(from) = lane.sequencer.replay_from() {
-        replay_sequencer(&lane.log, &mut *lane.sequencer, from)?;
-    }
+    let mut lane = grown.into_lane(env, paths, meta, signing, rotations, head, sequencer)?;
+    state::catch_up(env, paths, &*config.sequencers, &mut lane)?;
     Ok(lane)
 }
 
@@ -431,7 +424,8 @@ fn open_log_to_restore(
     let path = paths.signer(&meta.name);
     let signing = Signing::resume(env.fs.clone(), path, chain, signed, signers, keys, frontier);
     let head = OpenedWitnesses { witnesses: None, published: head };
-    Ok(grown.into_lane(env, paths, meta, signing, rotations, head)?)
+    // Nothing is sequenced: what is restored was.
+    Ok(grown.into_lane(env, paths, meta, signing, rotations, head, Box::new(Identity))?)
 }
 
 fn damage(meta: &LogMeta, what: String) -> OpenError {
@@ -447,20 +441,6 @@ pub(crate) fn unread_tile(error: io::Error, damaged: impl Fn(String) -> OpenErro
         }
         _ => OpenError::Io(error),
     }
-}
-
-fn replay_sequencer(log: &Log, sequencer: &mut dyn Sequencer, from: u64) -> Result<(), OpenError> {
-    let damaged = |what: String| OpenError::Damaged { log: log.meta.name.to_string(), what };
-    let end = log.durable_size();
-    let mut at = from;
-    while at < end {
-        for entry in log.durable_entries(at..end).map_err(|error| damaged(error.to_string()))? {
-            let index = LeafIndex::new(at).ok_or_else(|| damaged("too many entries".to_owned()))?;
-            sequencer.replay(index, &entry);
-            at += 1;
-        }
-    }
-    Ok(())
 }
 
 fn size_of(size: u64) -> Result<TreeSize, String> {

@@ -5,7 +5,8 @@
 //! 1. new keys lie beside the old ones, and a statement about both is authorised offline — nothing has changed;
 //! 2. between two signatures, and only while no head above the last size was signed, the statement goes into `rotations`,
 //!    synced — from here on both sets of keys sign, and above the last size the new ones alone;
-//! 3. the statement is appended as an entry of the log — until that is known it is appended again after a start;
+//! 3. the statement is appended as an entry of the log, byte for byte and past the log's hook, whatever the log's kind —
+//!    until that is known it is appended again after a start;
 //! 4. the index of the entry goes into `rotations`, synced — the rotation is told to whoever asks.
 //!
 //! The file is a [`ChainFile`], made with the first rotation; its payloads are
@@ -30,7 +31,6 @@ use graven_store::fs::{Fs, Mode};
 use parking_lot::RwLock;
 use zeroize::Zeroizing;
 
-use crate::append::Patience;
 use crate::engine::Engine;
 use crate::env::Env;
 use crate::error::{AppendError, KeyError, OpenError};
@@ -268,7 +268,7 @@ impl Engine {
             done => return Ok(done.and_then(|it| it.index)),
         };
         let entry = Bytes::copy_from_slice(rotation.rotation().as_bytes());
-        let index = self.append(log, vec![entry], None, Patience::Wait).await?.first;
+        let index = self.append_statement(log, entry).await?.first;
         let index = LeafIndex::new(index).ok_or(AppendError::Poisoned)?;
         let recorded = log.rotations.lock().record_entry(index);
         recorded.map(|()| Some(index)).map_err(|error| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use graven_merkle::{Hash, leaf_hash};
 use graven_store::fs::File;
-use graven_store::journal::{BundleSpan, LogId, RecordBuilder, Stored, bundle_leaves};
+use graven_store::journal::{self, BundleSpan, LogId, RecordBuilder, Stored, bundle_leaves};
 
 use crate::pool::FRAME_BYTES;
 
@@ -19,6 +19,8 @@ pub(crate) struct Chunk {
     pub(crate) count: u32,
     /// In the encoding of an entry bundle.
     pub(crate) bundle: Bytes,
+    /// As they stand in the record.
+    attachments: Bytes,
     pub(crate) segment: u64,
     file: Arc<dyn File>,
     offset: u64,
@@ -34,10 +36,11 @@ impl Chunk {
         Self {
             first: span.first_index,
             count: span.count,
-            bundle: stored.bytes.slice(span.offset..span.offset + span.len),
+            bundle: stored.bytes.slice(span.bundle.clone()),
+            attachments: stored.bytes.slice(span.attachments.clone()),
             segment: stored.segment,
             file: stored.file.clone(),
-            offset: stored.offset + span.offset as u64,
+            offset: stored.offset + span.bundle.start as u64,
         }
     }
 
@@ -62,17 +65,32 @@ impl Chunk {
         self.spans().skip(skip).take(usize::try_from(take).unwrap_or(0)).map(|span| self.bundle.slice(span))
     }
 
-    /// What [`carry_into`](Self::carry_into) adds to a record.
-    pub(crate) fn carried_bytes(&self) -> usize {
-        FRAME_BYTES + self.bundle.len()
+    /// The attachments of the entries of a range, each with its entry's index, in order.
+    pub(crate) fn attachments(&self, range: Range<u64>) -> impl Iterator<Item = (u64, Bytes)> + '_ {
+        journal::attachments(&self.attachments)
+            .map(|(entry, bytes)| (self.first + u64::from(entry), bytes))
+            .filter(move |(index, _)| range.contains(index))
     }
 
-    /// Writes the entries again, as carried ones.
+    /// Length of its entries and attachments.
+    fn len(&self) -> usize {
+        self.bundle.len() + self.attachments.len()
+    }
+
+    /// What [`carry_into`](Self::carry_into) adds to a record.
+    pub(crate) fn carried_bytes(&self) -> usize {
+        FRAME_BYTES + self.len()
+    }
+
+    /// Writes the entries again with their attachments, as carried ones.
     pub(crate) fn carry_into(&self, record: &mut RecordBuilder, log: LogId) {
         record.begin_entries(log, self.first, true);
         for span in self.spans() {
             let entry = &self.bundle[span];
             record.entry(entry, &leaf_hash(entry));
+        }
+        for (entry, attachment) in journal::attachments(&self.attachments) {
+            record.attachment(entry, &attachment);
         }
     }
 
@@ -102,11 +120,11 @@ pub(crate) struct Tail {
 impl Tail {
     pub(crate) fn push(&mut self, chunk: Chunk) {
         debug_assert!(self.chunks.back().is_none_or(|last| last.end() == chunk.first));
-        self.bytes += chunk.bundle.len();
+        self.bytes += chunk.len();
         self.chunks.push_back(chunk);
     }
 
-    /// Length of all entries together.
+    /// Length of all entries and attachments together.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -119,7 +137,7 @@ impl Tail {
     /// Lets go of entries before `index`, as far as whole chunks go.
     pub(crate) fn drop_before(&mut self, index: u64) {
         while let Some(chunk) = self.chunks.pop_front_if(|chunk| chunk.end() <= index) {
-            self.bytes -= chunk.bundle.len();
+            self.bytes -= chunk.len();
         }
     }
 
@@ -142,6 +160,17 @@ impl Tail {
             return None;
         }
         Some(chunks.iter().flat_map(|chunk| chunk.entries(range.start.max(chunk.first)..range.end)).collect())
+    }
+
+    /// The attachments of a range with the indices of their entries, in order; as far as the tail reaches back.
+    pub(crate) fn attachments(&self, range: Range<u64>) -> Vec<(u64, Bytes)> {
+        let chunks = self.chunks_in(range.clone());
+        chunks.iter().flat_map(|chunk| chunk.attachments(range.clone())).collect()
+    }
+
+    /// The first entry that it reaches back to.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.chunks.front().map(|chunk| chunk.first)
     }
 
     /// A range as bundles, or nothing where the tail does not reach back to its start.

@@ -1,18 +1,22 @@
 //! The one writer: it gives out indices, in the order in which requests arrived.
 //!
-//! A commit is one journal record. Its steps, and what a crash leaves after each:
+//! A commit is one journal record (more only where hooks make more of its requests than fits one). Its steps, and what a
+//! crash leaves after each:
 //!
-//! 1. requests are checked and sequenced, their entries framed into the record — nothing;
+//! 1. requests are checked and sequenced, their entries and attachments framed into the record — nothing;
 //! 2. the record is written and synced — everything in it, for ever;
 //! 3. requests are acknowledged — the same;
 //! 4. entries join tail and tree — the same: both are rebuilt from the journal.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use std::vec::IntoIter;
 
 use graven_merkle::{Frontier, Hash, LeafIndex, NodeId};
-use graven_store::journal::{Journal, LogId, RecordBuilder, Section, Stored};
+use graven_store::journal::{Journal, LogId, MAX_BODY_BYTES, RecordBuilder, Stored};
 use graven_store::planted;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -22,15 +26,10 @@ use crate::env::Env;
 use crate::error::AppendError;
 use crate::log::Log;
 use crate::metrics::Metrics;
-use crate::pool::{Job, Sequenced};
-use crate::sequencer::{Leaf, Sequencer};
+use crate::pool::{Asked, Job, Sequenced};
+use crate::sequencer::{self, Leaf, MAX_SEQUENCED_BYTES, Sequencer};
 use crate::tail::Chunk;
-use crate::window::Window;
-
-/// A tail whose oldest entries lie this many segments back is written again, so that those can be used again.
-const CARRY_AFTER_SEGMENTS: u64 = 4;
-/// Carried entries of one record.
-const CARRY_BYTES: usize = 1 << 20;
+use crate::window::{Claim, Window};
 
 type Reply = oneshot::Sender<Result<Sequenced, AppendError>>;
 
@@ -57,23 +56,34 @@ pub(crate) struct Writer {
 }
 
 /// A commit in the making.
+#[derive(Default)]
 struct Commit {
     record: RecordBuilder,
     time_ns: u64,
     replies: Vec<(Reply, Sequenced)>,
     /// Leaf hashes by log, in order.
     leaves: Vec<(LogId, Vec<Hash>)>,
+    /// What a hook did that its contract does not allow: nothing of this commit is written.
+    broken: Option<String>,
 }
 
 impl Writer {
-    /// Commits jobs. An error means that storage failed: the caller stops the server, and no job is answered with
-    /// success after it.
-    pub(crate) fn commit(&mut self, mut jobs: Vec<Job>) -> std::io::Result<()> {
-        if jobs.is_empty() {
-            return Ok(());
+    /// Commits jobs. An error means that storage failed, or a hook: the caller stops the server, and no job is answered
+    /// with success after it.
+    pub(crate) fn commit(&mut self, mut jobs: Vec<Job>) -> io::Result<()> {
+        // A section holds the entries of one log; requests of one log keep their order.
+        jobs.sort_by_key(|job| job.log.meta.id);
+        let mut jobs = jobs.into_iter();
+        while !jobs.as_slice().is_empty() {
+            self.commit_record(&mut jobs)?;
         }
-        let started = std::time::Instant::now();
-        let wanted: usize = jobs.iter().map(|job| job.bytes).sum();
+        Ok(())
+    }
+
+    /// Commits as many jobs as one record takes, whatever hooks make of them.
+    fn commit_record(&mut self, jobs: &mut IntoIter<Job>) -> io::Result<()> {
+        let started = Instant::now();
+        let wanted: usize = jobs.as_slice().iter().map(|job| job.bytes).sum();
         if wanted > self.journal.room() && self.no_next_segment()? {
             refuse(jobs, &AppendError::DiskFull);
             return Ok(());
@@ -87,22 +97,26 @@ impl Writer {
                 return Ok(());
             }
         };
-        // A section holds the entries of one log; requests of one log keep their order.
-        jobs.sort_by_key(|job| job.log.meta.id);
-        let count = jobs.len();
-        let mut commit = Commit {
-            record: RecordBuilder::with_capacity(wanted),
-            time_ns,
-            replies: Vec::with_capacity(count),
-            leaves: Vec::new(),
-        };
-        for job in jobs {
+        let record = RecordBuilder::with_capacity(wanted);
+        let mut commit = Commit { record, time_ns, ..Commit::default() };
+        while commit.record.body_len() + MAX_SEQUENCED_BYTES <= MAX_BODY_BYTES
+            && let Some(job) = jobs.next()
+        {
             self.sequence(job, &mut commit);
         }
-        let Commit { record, replies, leaves, .. } = commit;
-        if self.poisoned.load(Ordering::SeqCst) {
-            return Err(std::io::Error::other("storage failed elsewhere"));
+        self.store(commit, started)
+    }
+
+    /// Makes a commit durable, acknowledges it and takes it in.
+    fn store(&mut self, commit: Commit, started: Instant) -> io::Result<()> {
+        let Commit { record, time_ns, replies, leaves, broken } = commit;
+        if let Some(what) = broken {
+            return Err(io::Error::other(what));
         }
+        if self.poisoned.load(Ordering::SeqCst) {
+            return Err(io::Error::other("storage failed elsewhere"));
+        }
+        let requests = replies.len();
         // Repeats alone need no record: what they repeat is durable.
         let (early, replies) = if record.is_empty() || planted("ack-early") {
             (replies, Vec::new())
@@ -120,14 +134,14 @@ impl Writer {
         let synced = started.elapsed();
         // Durable from here on, whatever happens.
         if self.poisoned.load(Ordering::SeqCst) {
-            return Err(std::io::Error::other("storage failed elsewhere"));
+            return Err(io::Error::other("storage failed elsewhere"));
         }
         self.fix_sizes(&leaves);
         acknowledge(replies);
         self.integrate(&stored, leaves);
-        self.metrics.committed(count, entries, body_bytes, synced - framed);
+        self.metrics.committed(requests, entries, body_bytes, synced - framed);
         tracing::debug!(
-            requests = count,
+            requests,
             body_bytes,
             frame_us = micros(framed),
             sync_us = micros(synced - framed),
@@ -137,12 +151,7 @@ impl Writer {
     }
 
     /// Makes entries durable that were sequenced in an earlier life, and takes them in.
-    pub(crate) fn restore(
-        &mut self,
-        log: &Log,
-        record: RecordBuilder,
-        leaves: Vec<Hash>,
-    ) -> std::io::Result<()> {
+    pub(crate) fn restore(&mut self, log: &Log, record: RecordBuilder, leaves: Vec<Hash>) -> io::Result<()> {
         self.make_room(record.body_len())?;
         let stored = self.journal.append(record, self.last_ns())?;
         let leaves = vec![(log.meta.id, leaves)];
@@ -151,10 +160,33 @@ impl Writer {
         Ok(())
     }
 
+    /// Gives a log the first leaf that its hook wants it to have, unless it has one: after this it is durable. A crash
+    /// before that leaves an empty log, and the next start makes up for it.
+    pub(crate) fn begin(&mut self, id: LogId) -> io::Result<()> {
+        let Some(lane) = self.lanes.get(&id).filter(|lane| lane.frontier.size().is_empty()) else {
+            return Ok(());
+        };
+        let log = lane.log.clone();
+        if log.is_frozen() {
+            return Ok(());
+        }
+        let Some(draft) = lane.sequencer.genesis(&log.meta) else { return Ok(()) };
+        let asked = Asked::Drafts(vec![draft]);
+        // A clock that cannot be believed stops appends, not a start: the leaf is dated right after the newest entry.
+        let (wall_ns, monotonic_ns) = (self.env.clock.wall_ns(), self.env.clock.monotonic_ns());
+        let time_ns = self.clock.lock().tick_or_follow(wall_ns, monotonic_ns);
+        let mut commit = Commit { time_ns, ..Commit::default() };
+        if let Err(error) = self.sequence_asked(&log, asked, None, &mut commit) {
+            return Err(io::Error::other(format!("the first leaf of log `{}`: {error}", log.meta.name)));
+        }
+        self.make_room(commit.record.body_len())?;
+        self.store(commit, Instant::now())
+    }
+
     /// Checks one request and frames its entries, or answers it.
     fn sequence(&mut self, job: Job, commit: &mut Commit) {
-        let Job { log, drafts, claim, reply, .. } = job;
-        match self.sequence_drafts(&log, drafts, claim.as_ref(), commit) {
+        let Job { log, asked, claim, reply, .. } = job;
+        match self.sequence_asked(&log, asked, claim.as_ref(), commit) {
             Ok(sequenced) => commit.replies.push((reply, sequenced)),
             Err(error) => {
                 let _ = reply.send(Err(error));
@@ -162,11 +194,11 @@ impl Writer {
         }
     }
 
-    fn sequence_drafts(
+    fn sequence_asked(
         &mut self,
         log: &Log,
-        drafts: Vec<crate::sequencer::Draft>,
-        claim: Option<&crate::window::Claim>,
+        asked: Asked,
+        claim: Option<&Claim>,
         commit: &mut Commit,
     ) -> Result<Sequenced, AppendError> {
         let time_ns = commit.time_ns;
@@ -184,15 +216,14 @@ impl Writer {
         let pending =
             commit.leaves.last().filter(|(last, _)| *last == id).map_or(0, |(_, leaves)| leaves.len());
         let first = lane.frontier.size().get() + pending as u64;
-        let index =
-            LeafIndex::new(first).ok_or_else(|| AppendError::Refused("the log is full".to_owned()))?;
-        let asked = drafts.len();
-        let leaves = lane
-            .sequencer
-            .sequence(index, time_ns, drafts)
-            .map_err(|refusal| AppendError::Refused(refusal.0))?;
-        debug_assert!(leaves.len() >= asked);
-        let count = u32::try_from(asked).map_err(|_| AppendError::Nothing)?;
+        let index = LeafIndex::new(first).ok_or_else(|| AppendError::Full(log.meta.name.to_string()))?;
+        let (count, leaves) = leaves_of(&mut *lane.sequencer, index, time_ns, asked)?;
+        if let Some(what) = sequencer::broken_contract(count, &leaves) {
+            // Its state may be anything now: only a start from the leaves can tell.
+            commit.broken = Some(format!("the sequencer of log `{}` returned {what}", log.meta.name));
+            return Err(AppendError::Poisoned);
+        }
+        let count = u32::try_from(count).map_err(|_| AppendError::Nothing)?;
         frame(&leaves, id, first, commit);
         if let Some(claim) = claim {
             let offset = u32::try_from(pending).map_err(|_| AppendError::Nothing)?;
@@ -234,113 +265,25 @@ impl Writer {
             lane.log.integrated.store(lane.frontier.size().get(), Ordering::Release);
         }
     }
+}
 
-    /// Journals that a log's objects are durable up to `sealed`, lets go of what they replace, and gives segments back.
-    pub(crate) fn sealed(&mut self, log: &Log, sealed: u64) -> std::io::Result<()> {
-        let mut record = RecordBuilder::default();
-        record.section(&Section::Sealed { log: log.meta.id, sealed });
-        self.make_room(record.body_len())?;
-        self.journal.append(record, self.last_ns())?;
-        log.sealed.store(sealed, Ordering::Release);
-        log.tail.write().drop_before(sealed);
-        log.tree.drop_sealed(sealed);
-        self.release()
-    }
-
-    /// Whether the disk has no room for the next segment. Nothing depends on it yet, so this alone stops no server.
-    fn no_next_segment(&self) -> std::io::Result<bool> {
-        match self.journal.segments().prepare(self.env.random()?) {
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => Ok(true),
-            other => other.map(|()| false),
+/// What is to stand in the log from `first` on, and how many entries of it were asked for.
+fn leaves_of(
+    sequencer: &mut dyn Sequencer,
+    first: LeafIndex,
+    time_ns: u64,
+    asked: Asked,
+) -> Result<(usize, Vec<Leaf>), AppendError> {
+    let leaves = match asked {
+        Asked::Drafts(drafts) => {
+            let count = drafts.len();
+            sequencer.sequence(first, time_ns, drafts).map(|leaves| (count, leaves))
         }
-    }
-
-    /// Goes on in a fresh segment where the active one has no room.
-    pub(crate) fn make_room(&mut self, body_bytes: usize) -> std::io::Result<()> {
-        if body_bytes > self.journal.room() {
-            self.roll(CARRY_AFTER_SEGMENTS)?;
+        Asked::Statement(bytes) => {
+            sequencer.replay(first, &bytes).map(|()| (1, vec![Leaf::new(bytes, None)]))
         }
-        // What was carried may have filled that one too.
-        if body_bytes > self.journal.room() { self.begin_segment() } else { Ok(()) }
-    }
-
-    /// Begins a new segment, and writes again the tails that lie `carry_after` segments back or more.
-    pub(crate) fn roll(&mut self, carry_after: u64) -> std::io::Result<()> {
-        self.begin_segment()?;
-        let segment = self.journal.active_segment();
-        let logs: Vec<_> = self.lanes.values().map(|lane| lane.log.clone()).collect();
-        for log in logs {
-            let oldest = log.tail.read().oldest_segment();
-            if oldest.is_some_and(|oldest| oldest + carry_after <= segment) {
-                self.carry(&log)?;
-            }
-        }
-        self.release()
-    }
-
-    /// Begins a new segment with the state of every log.
-    fn begin_segment(&mut self) -> std::io::Result<()> {
-        self.journal.roll(self.env.random()?)?;
-        let mut record = RecordBuilder::default();
-        record.section(&Section::KeyFloor { issued_ns: self.window.floor_ns() });
-        for lane in self.lanes.values() {
-            record.section(&Section::State {
-                log: lane.log.meta.id,
-                sequenced: lane.frontier.size().get(),
-                sealed: lane.log.sealed_size(),
-            });
-        }
-        self.journal.append(record, self.last_ns())?;
-        self.journalled_floor_ns = self.window.floor_ns();
-        Ok(())
-    }
-
-    /// Writes a tail again, into the active segment and as many after it as it takes.
-    fn carry(&mut self, log: &Log) -> std::io::Result<()> {
-        // A publisher that is reading the old places finishes first: they may be overwritten after this.
-        let _nothing_is_read = log.signing.lock();
-        let mut tail = log.tail.write();
-        let mut rest = tail.take();
-        while let Some(next) = rest.front() {
-            if next.carried_bytes() > self.journal.room() {
-                self.begin_segment()?;
-            }
-            let most = self.journal.room().min(CARRY_BYTES);
-            let mut record = RecordBuilder::default();
-            while let Some(chunk) = rest
-                .pop_front_if(|chunk| record.is_empty() || record.body_len() + chunk.carried_bytes() <= most)
-            {
-                chunk.carry_into(&mut record, log.meta.id);
-            }
-            let stored = self.journal.append(record, self.last_ns())?;
-            Chunk::of(&stored, log.meta.id).for_each(|chunk| tail.push(chunk));
-        }
-        Ok(())
-    }
-
-    /// Gives back the segments that neither a tail nor the idempotency window needs.
-    fn release(&mut self) -> std::io::Result<()> {
-        let active = self.journal.active_segment();
-        let tails = self.lanes.values().filter_map(|lane| lane.log.tail.read().oldest_segment());
-        let needed = tails.min().unwrap_or(active);
-        let keys = self.window.expire(self.last_ns(), active).unwrap_or(active);
-        let oldest = needed.min(keys).min(active);
-        if oldest <= self.journal.oldest_segment() {
-            return Ok(());
-        }
-        if self.window.floor_ns() > self.journalled_floor_ns {
-            // What was forgotten must be known to be forgotten before the segment that said it is overwritten.
-            let mut record = RecordBuilder::default();
-            record.section(&Section::KeyFloor { issued_ns: self.window.floor_ns() });
-            if record.body_len() > self.journal.room() {
-                return Ok(());
-            }
-            self.journal.append(record, self.last_ns())?;
-            self.journalled_floor_ns = self.window.floor_ns();
-        }
-        self.journal.release_before(oldest);
-        Ok(())
-    }
+    };
+    leaves.map_err(AppendError::Refused)
 }
 
 fn frame(leaves: &[Leaf], id: LogId, first: u64, commit: &mut Commit) {
@@ -352,7 +295,7 @@ fn frame(leaves: &[Leaf], id: LogId, first: u64, commit: &mut Commit) {
     for leaf in leaves {
         let position = u32::try_from(hashes.len()).unwrap_or(u32::MAX);
         commit.record.entry(&leaf.bytes, &leaf.hash);
-        for attachment in &leaf.attachments {
+        if let Some(attachment) = &leaf.attachment {
             commit.record.attachment(position, attachment);
         }
         hashes.push(leaf.hash);
@@ -366,7 +309,7 @@ fn acknowledge(replies: Vec<(Reply, Sequenced)>) {
     }
 }
 
-fn refuse(jobs: Vec<Job>, error: &AppendError) {
+fn refuse(jobs: &mut IntoIter<Job>, error: &AppendError) {
     for job in jobs {
         let _ = job.reply.send(Err(error.clone()));
     }

@@ -51,7 +51,10 @@ pub(crate) fn append(error: &AppendError, window: Duration) -> Refusal {
         AppendError::TooMuch { max_bytes, .. } => {
             of(Reason::BatchTooLarge).with_field("entries").with_fact("limit", max_bytes)
         }
-        AppendError::Frozen(_) => of(Reason::LogFrozen),
+        AppendError::Attachment { position, .. } => of(Reason::EntryTooLarge)
+            .with_field(format!("entries[{position}]"))
+            .with_fact("limit", graven_log::MAX_ATTACHMENT_BYTES),
+        AppendError::Frozen(_) | AppendError::Full(_) => of(Reason::LogFrozen),
         AppendError::WrongKind { .. } | AppendError::Refused(_) => of(Reason::LogKindMismatch),
         AppendError::KeyReused { .. } => of(Reason::IdempotencyKeyReused).with_field("idempotency_key"),
         AppendError::KeyMalformed => of(Reason::IdempotencyKeyInvalid).with_field("idempotency_key"),

@@ -25,8 +25,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use builder::RecordBuilder;
-pub use layout::{BundleSpan, EntriesSection, KeyRow, LogId, MAX_BODY_BYTES, Record, Section};
-pub use parse::bundle_leaves;
+pub use layout::{
+    ATTACHMENT_FRAME_BYTES, BundleSpan, EntriesSection, KeyRow, LogId, MAX_BODY_BYTES, Record, Section,
+};
+pub use parse::{attachments, bundle_leaves};
 pub use segments::Segments;
 
 use crate::fs::{File, Fs};
@@ -84,7 +86,7 @@ pub struct Stored {
     pub offset: u64,
     /// The whole record, padding included.
     pub bytes: Bytes,
-    /// Where the bundles of its entries sections lie within it.
+    /// Where the bundles and attachments of its entries sections lie within it.
     pub spans: Vec<BundleSpan>,
 }
 

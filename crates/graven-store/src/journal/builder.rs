@@ -84,7 +84,7 @@ impl RecordBuilder {
         self.open.as_mut().expect("begin_entries comes first").keys.push(row);
     }
 
-    /// Adds an attachment of the `entry`-th entry of the section that was begun.
+    /// Adds the attachment of the `entry`-th entry of the section that was begun, after those of entries before it.
     pub fn attachment(&mut self, entry: u32, bytes: &[u8]) {
         let attachments = &mut self.open.as_mut().expect("begin_entries comes first").attachments;
         attachments.extend_from_slice(&entry.to_be_bytes());
@@ -128,9 +128,10 @@ impl RecordBuilder {
             self.buf.extend_from_slice(&row.request);
             self.buf.extend_from_slice(&row.issued_ns.to_be_bytes());
         }
+        let attachments = self.buf.len()..self.buf.len() + section.attachments.len();
         self.buf.extend_from_slice(&section.attachments);
         let OpenSection { log, first_index, count, .. } = section;
-        self.spans.push(BundleSpan { log, first_index, count, offset: bundle, len });
+        self.spans.push(BundleSpan { log, first_index, count, bundle: bundle..bundle + len, attachments });
     }
 
     /// Completes the record: its bytes padded to whole pages, its digest, and where its bundles lie.

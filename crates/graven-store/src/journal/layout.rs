@@ -41,7 +41,8 @@
 //!  32   …  entries: length (2), bytes — the encoding of a C2SP entry bundle
 //!   …   …  keys, 80 each: first entry (4, counted from the section's first), number of entries (4),
 //!          key digest (32), request digest (32), time of issue (8, nanoseconds since 1970)
-//!   …   …  attachments: entry (4, counted from the section's first), length (4), bytes
+//!   …   …  attachments, at most one of an entry, in the order of entries:
+//!          entry (4, counted from the section's first), length (4), bytes
 //!
 //! section: state of a log (type 3; a segment's first record holds one for each log)
 //!   0   1  type
@@ -62,6 +63,8 @@
 //!   8   8  keys issued at or before this time may have been forgotten: nanoseconds since 1970
 //! ```
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use graven_merkle::Hash;
 use sha2::{Digest, Sha256};
@@ -80,6 +83,8 @@ pub(super) const SEGMENT_MAGIC: &[u8; 8] = b"GRVNSEG1";
 pub(super) const RECORD_MAGIC: &[u8; 4] = b"GREC";
 pub(super) const SECTION_HEADER_BYTES: usize = 32;
 pub(super) const KEY_BYTES: usize = 80;
+/// What an attachment has beside its bytes.
+pub const ATTACHMENT_FRAME_BYTES: usize = 8;
 
 /// Number of a log within its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,8 +149,8 @@ pub struct EntriesSection {
     pub bundle: Bytes,
     /// Idempotency keys of the requests that brought the entries.
     pub keys: Vec<KeyRow>,
-    /// Attachments: entry (counted from the first), bytes.
-    pub attachments: Vec<(u32, Bytes)>,
+    /// Attachments, as they stand in the record: see [`attachments`](super::attachments).
+    pub attachments: Bytes,
 }
 
 /// A record as read back.
@@ -161,8 +166,8 @@ pub struct Record {
     pub(crate) digest: [u8; 32],
 }
 
-/// Where an entries section's bundle bytes lie within their record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where an entries section's bundle and attachments lie within their record.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BundleSpan {
     /// Which log.
     pub log: LogId,
@@ -170,10 +175,10 @@ pub struct BundleSpan {
     pub first_index: u64,
     /// Number of entries.
     pub count: u32,
-    /// Offset from the record's first byte.
-    pub offset: usize,
-    /// Length in bytes.
-    pub len: usize,
+    /// The entries, counted from the record's first byte.
+    pub bundle: Range<usize>,
+    /// Their attachments, likewise.
+    pub attachments: Range<usize>,
 }
 
 pub(super) fn record_crc(header: &[u8], body: &[u8]) -> u32 {

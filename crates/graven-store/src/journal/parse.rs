@@ -4,8 +4,9 @@ use bytes::Bytes;
 use graven_merkle::{Hash, leaf_hash};
 
 use super::layout::{
-    BundleSpan, DIGEST_BYTES, EntriesSection, KEY_BYTES, KeyRow, LogId, MAX_BODY_BYTES, PAGE_BYTES,
-    RECORD_HEADER_BYTES, RECORD_MAGIC, Record, SEGMENT_MAGIC, Section, record_crc, record_digest,
+    ATTACHMENT_FRAME_BYTES, BundleSpan, DIGEST_BYTES, EntriesSection, KEY_BYTES, KeyRow, LogId,
+    MAX_BODY_BYTES, PAGE_BYTES, RECORD_HEADER_BYTES, RECORD_MAGIC, Record, SEGMENT_MAGIC, Section,
+    record_crc, record_digest,
 };
 
 /// Offset of a header's second copy: in another sector than the first.
@@ -95,6 +96,11 @@ pub(crate) fn parse_record(bytes: &Bytes) -> Option<Record> {
 /// Where the entries of a parsed record lie within its bytes.
 pub(crate) fn bundle_spans(record_bytes: &Bytes, record: &Record) -> Vec<BundleSpan> {
     let base = record_bytes.as_ptr() as usize;
+    let within = |part: &Bytes| {
+        // What is empty may point anywhere.
+        let start = if part.is_empty() { 0 } else { part.as_ptr() as usize - base };
+        start..start + part.len()
+    };
     let entries = record.sections.iter().filter_map(|section| match section {
         Section::Entries(entries) => Some(entries),
         _ => None,
@@ -104,8 +110,8 @@ pub(crate) fn bundle_spans(record_bytes: &Bytes, record: &Record) -> Vec<BundleS
             log: section.log,
             first_index: section.first_index,
             count: u32::try_from(section.leaf_hashes.len()).expect("parsed from 32 bits"),
-            offset: section.bundle.as_ptr() as usize - base,
-            len: section.bundle.len(),
+            bundle: within(&section.bundle),
+            attachments: within(&section.attachments),
         })
         .collect()
 }
@@ -160,13 +166,8 @@ impl Reader {
         let leaf_hashes = bundle_leaves(&bundle, count)?;
         (key_count <= self.rest.len() / KEY_BYTES).then_some(())?;
         let keys = (0..key_count).map(|_| self.key()).collect::<Option<_>>()?;
-        let mut blobs = Reader { rest: self.take(attachments_len)? };
-        let mut attachments = Vec::new();
-        while !blobs.rest.is_empty() {
-            let entry = blobs.u32()?;
-            let len = blobs.len()?;
-            attachments.push((entry, blobs.take(len)?));
-        }
+        let attachments = self.take(attachments_len)?;
+        attachments_hold(&attachments, count).then_some(())?;
         Some(EntriesSection { log, carried, first_index, leaf_hashes, bundle, keys, attachments })
     }
 
@@ -175,6 +176,29 @@ impl Reader {
         let (key, request) = (self.array()?, self.array()?);
         Some(KeyRow { first, count, key, request, issued_ns: self.u64()? })
     }
+}
+
+/// The attachments of an entries section: of which entry, counted from the section's first, and their bytes.
+pub fn attachments(block: &Bytes) -> impl Iterator<Item = (u32, Bytes)> + '_ {
+    let mut reader = Reader { rest: block.clone() };
+    std::iter::from_fn(move || {
+        let entry = reader.u32()?;
+        let len = reader.len()?;
+        Some((entry, reader.take(len)?))
+    })
+}
+
+/// Whether a block is attachments, at most one of each of `count` entries, in order.
+fn attachments_hold(block: &Bytes, count: usize) -> bool {
+    let (mut next, mut bytes) = (0, 0);
+    for (entry, attachment) in attachments(block) {
+        if entry < next || entry as usize >= count {
+            return false;
+        }
+        next = entry + 1;
+        bytes += ATTACHMENT_FRAME_BYTES + attachment.len();
+    }
+    bytes == block.len()
 }
 
 /// Leaf hashes of exactly `count` entries that fill `bundle` exactly.
@@ -202,6 +226,7 @@ mod tests {
             record.entry(entry, &leaf_hash(entry));
         }
         record.key(KeyRow { first: 1, count: 2, key: [1; 32], request: [2; 32], issued_ns: 3 });
+        record.attachment(0, b"first");
         record.attachment(2, b"blob");
         record.section(&Section::Sealed { log: LogId(8), sealed: 256 });
         record.section(&Section::KeyFloor { issued_ns: 5 });
@@ -220,8 +245,21 @@ mod tests {
         assert_eq!(bundle_spans(&sealed.bytes, &parsed), sealed.spans);
         let Section::Entries(entries) = &parsed.sections[1] else { panic!("the second section has entries") };
         assert_eq!(entries.leaf_hashes, [leaf_hash(b"one"), leaf_hash(b""), leaf_hash(&[9; 300])]);
-        assert_eq!(entries.attachments, [(2, Bytes::from_static(b"blob"))]);
+        let attached: Vec<_> = attachments(&entries.attachments).collect();
+        assert_eq!(attached, [(0, Bytes::from_static(b"first")), (2, Bytes::from_static(b"blob"))]);
         assert_eq!(entries.keys.len(), 1);
+    }
+
+    #[test]
+    fn attachments_of_no_entry_or_out_of_order_are_no_record() {
+        for (holds, entries) in [(true, &[0, 1][..]), (false, &[2]), (false, &[1, 1]), (false, &[1, 0])] {
+            let mut record = RecordBuilder::default();
+            record.begin_entries(LogId(1), 0, false);
+            [b"a", b"b"].iter().for_each(|entry| record.entry(*entry, &leaf_hash(*entry)));
+            entries.iter().for_each(|entry| record.attachment(*entry, b"x"));
+            let place = RecordPlace { nonce: [4; 16], sequence: 1, time_ns: 1, previous: [0; 32] };
+            assert_eq!(parse_record(&record.seal(&place).bytes).is_some(), holds, "{entries:?}");
+        }
     }
 
     #[test]
