@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use graven_merkle::tile::MAX_ENTRY_BYTES;
+use graven_merkle::tile::{MAX_ENTRY_BYTES, TILE_WIDTH};
 use graven_store::journal::ATTACHMENT_FRAME_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -221,8 +221,11 @@ impl Engine {
         }
     }
 
+    /// Whether sealing has to catch up first. Less than a bundle cannot be sealed, so nothing waits for that.
     fn is_backlogged(&self, log: &Log) -> bool {
+        let bundles = |size: u64| size / u64::from(TILE_WIDTH);
         log.tail.read().bytes() > self.config.max_unsealed_bytes
+            && bundles(log.durable_size()) > bundles(log.sealed_size())
     }
 
     fn submit(

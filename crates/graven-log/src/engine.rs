@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use graven_merkle::LeafIndex;
+use graven_merkle::tile::TILE_WIDTH;
 use graven_store::fs::{Lock, Mode};
 use graven_store::journal::LogId;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -377,6 +379,24 @@ impl Engine {
         let took_us = micros(took);
         tracing::debug!(log = %log.meta.name, sealed, entries = sealed - before, took_us, "seal");
         true
+    }
+
+    /// Deletes the attachments of a class of all bundles that are sealed and whose entries all lie before `before`, and
+    /// returns how many files that were; durable when it returns. It takes whole files only and can be repeated at any time:
+    /// entries, proofs and other classes are left alone, and what is sealed later waits for the next call. A crash on
+    /// the way leaves some of the files. The journal still has attachments of the last minutes, until its segments
+    /// are used again.
+    ///
+    /// # Errors
+    /// Storage failed; the server must be restarted.
+    pub fn drop_blobs(&self, log: &Log, class: u8, before: LeafIndex) -> io::Result<u64> {
+        if self.is_poisoned() {
+            return Err(io::Error::other("storage failed: the server must be restarted"));
+        }
+        let bundles = before.get().min(log.sealed_size()) / u64::from(TILE_WIDTH);
+        log.blobs.drop_before(class, bundles).inspect_err(|error| {
+            self.poison(&format!("dropping attachments of log `{}` failed: {error}", log.meta.name));
+        })
     }
 
     /// Completes a log's static site at its published head. `None`: not before more is sealed, or there is room.

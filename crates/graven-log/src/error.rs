@@ -336,6 +336,16 @@ pub enum ReadError {
     Storage(String),
 }
 
+impl ReadError {
+    /// With the name of what is damaged.
+    pub(crate) fn named(self, name: &str) -> Self {
+        match self {
+            Self::Damaged(what) => Self::Damaged(format!("{name}: {what}")),
+            other => other,
+        }
+    }
+}
+
 impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
         Self::Storage(error.to_string())

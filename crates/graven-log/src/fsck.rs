@@ -2,7 +2,8 @@
 //!
 //! Every entry is read and hashed, every tile compared with what its entries and the tiles below it hash to, and every
 //! head that the signer journal holds compared with the root of the entries at its size (that journal begins anew with its
-//! newest head when it has grown to 8 MiB; older heads are with those who kept them). Nothing is repaired.
+//! newest head when it has grown to 8 MiB; older heads are with those who kept them). Every attachment that is there is
+//! read; which of them should be there, only who reads the entries can tell. Nothing is repaired.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +18,7 @@ use graven_note::Checkpoint;
 use graven_store::ChainFile;
 use graven_store::journal::{Journal, OpenError as JournalError};
 
+use crate::blobs::{Blobs, Foreign};
 use crate::env::Env;
 use crate::error::OpenError;
 use crate::log::MAX_BUNDLE_BYTES;
@@ -61,9 +63,9 @@ pub struct LogReport {
 pub enum Problem {
     /// An entry does not hash to what the tree has at its index.
     Entry(u64),
-    /// A bundle or tile is missing, cut short or otherwise no such thing.
+    /// A bundle or tile is missing, cut short or otherwise no such thing, or a file of attachments does not hold.
     Object {
-        /// Its C2SP path.
+        /// Its C2SP path; that of a file of attachments begins with `blobs/`.
         path: String,
         /// The first entry that it concerns.
         first_index: u64,
@@ -193,12 +195,27 @@ impl<'a> Check<'a> {
                 self.push(*leaf);
             }
         }
+        self.attachments(replayed);
         self.report.entries = self.frontier.size().get();
         progress(self.report.entries, self.report.entries);
         if self.report.entries < self.report.signed {
             self.problem(Problem::Behind { have: self.report.entries, signed: self.report.signed });
         }
         self.report
+    }
+
+    fn attachments(&mut self, replayed: &Replayed) {
+        let width = u64::from(TILE_WIDTH);
+        let folder = self.paths.blobs(&self.meta.name);
+        let found = Blobs::open(self.env.fs.clone(), folder, self.meta.id)
+            .and_then(|blobs| blobs.check(replayed.sealed / width, replayed.sequenced / width));
+        match found {
+            Err(error) => self.problem(Problem::Other(format!("blobs: {error}"))),
+            Ok(found) => found.into_iter().for_each(|Foreign { path, number, what }| {
+                let first_index = number.unwrap_or(0) * width;
+                self.problem(Problem::Object { path, first_index, what });
+            }),
+        }
     }
 
     fn problem(&mut self, problem: Problem) {

@@ -17,6 +17,7 @@
 //! step that a test can call on its own thread.
 
 mod append;
+mod blobs;
 mod block;
 mod clock;
 mod config;

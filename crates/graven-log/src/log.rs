@@ -18,9 +18,11 @@ use graven_store::objects::Objects;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use crate::blobs::Blobs;
 use crate::error::ReadError;
 use crate::meta::LogMeta;
 use crate::rotation::{KeyRing, Rotations};
+use crate::sequencer::MAX_ATTACHMENT_BYTES;
 use crate::signing::Signing;
 use crate::tail::Tail;
 use crate::tree::{FromTiles, Tree};
@@ -56,6 +58,7 @@ pub struct Log {
     pub(crate) tree: Tree,
     pub(crate) tail: RwLock<Tail>,
     pub(crate) objects: Arc<Objects>,
+    pub(crate) blobs: Blobs,
     /// Entries that are durable: their index is fixed.
     pub(crate) sequenced: AtomicU64,
     /// Those of them that are in the tree, a moment later.
@@ -139,7 +142,7 @@ impl Log {
         self.sealed.load(Ordering::Acquire)
     }
 
-    /// Bytes of entries that are durable and not sealed yet. Appends are refused beyond
+    /// Bytes of entries and attachments that are durable and not sealed yet. Appends are refused beyond
     /// [`max_unsealed_bytes`](crate::Config::max_unsealed_bytes).
     pub fn unsealed_bytes(&self) -> u64 {
         self.tail.read().bytes() as u64
@@ -257,6 +260,59 @@ impl Log {
             }
         }
         Ok(found)
+    }
+
+    /// What was stored with an entry that is durable, published or not. `None`: there never was anything, or it was
+    /// [dropped](crate::Engine::drop_blobs), or the entry was restored from a copy of the log, which has no attachments.
+    ///
+    /// # Errors
+    /// There is no such entry, storage failed, or what it holds is not what was written.
+    pub fn attachment(&self, index: LeafIndex) -> Result<Option<Bytes>, ReadError> {
+        let range = index.get()..index.get().saturating_add(1);
+        Ok(self.attachments(range, MAX_ATTACHMENT_BYTES)?.pop().flatten())
+    }
+
+    /// What was stored with the entries of a range within the durable size, one answer an entry from its start on: until
+    /// they have `max_bytes`, and at least one.
+    ///
+    /// # Errors
+    /// As for [`attachment`](Self::attachment).
+    pub fn attachments(&self, range: Range<u64>, max_bytes: usize) -> Result<Vec<Option<Bytes>>, ReadError> {
+        let size = self.durable_size();
+        if range.end > size {
+            return Err(ReadError::OutOfRange { asked: range.end, size });
+        }
+        let mut found = Vec::new();
+        let (mut at, mut bytes) = (range.start, 0);
+        while at < range.end {
+            let (end, attachments) = self.attachments_at(at..range.end, max_bytes - bytes)?;
+            let mut attachments = attachments.into_iter().peekable();
+            for index in at..end {
+                let attachment = attachments.next_if(|(of, _)| *of == index).map(|(_, bytes)| bytes);
+                let len = attachment.as_ref().map_or(0, Bytes::len);
+                if bytes + len > max_bytes && !found.is_empty() {
+                    return Ok(found);
+                }
+                bytes = max_bytes.min(bytes + len);
+                found.push(attachment);
+            }
+            at = end;
+        }
+        Ok(found)
+    }
+
+    /// Attachments of the first entries of a range, within one bundle, and up to where these are all of them.
+    fn attachments_at(&self, range: Range<u64>, most: usize) -> Result<(u64, Vec<(u64, Bytes)>), ReadError> {
+        let number = range.start / u64::from(TILE_WIDTH);
+        let part = range.start..range.end.min((number + 1) * u64::from(TILE_WIDTH));
+        // What is sealed is in files, or was dropped, whatever the tail still has of it.
+        if part.start >= self.sealed_size() {
+            let tail = self.tail.read();
+            if tail.first().is_some_and(|first| first <= part.start) {
+                return Ok((part.end, tail.attachments(part)));
+            }
+        }
+        self.blobs.read(number, part, most)
     }
 
     /// Some entries from the start of a range within the durable size on, at least one.

@@ -19,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use crate::blobs::Blobs;
 use crate::clock::LogClock;
 use crate::config::Config;
 use crate::env::Env;
@@ -309,6 +310,7 @@ impl Grown {
             tree,
             tail: RwLock::new(tail),
             objects,
+            blobs: Blobs::open(env.fs.clone(), paths.blobs(&meta.name), meta.id)?,
             sequenced: AtomicU64::new(frontier.size().get()),
             integrated: AtomicU64::new(frontier.size().get()),
             sealed: AtomicU64::new(sealed),

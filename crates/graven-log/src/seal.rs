@@ -1,7 +1,7 @@
 //! Sealing: published entries move from the journal into write-once bundles and tiles.
 //!
-//! A round writes the objects of some bundles, makes them durable with one sync, journals how far sealing has come,
-//! and only then lets go of what was in memory. A crash before the journal record leaves objects above the watermark,
+//! A round writes the objects of some bundles and the attachments of their entries, makes them durable with one sync,
+//! journals how far sealing has come, and only then lets go of what was in memory. A crash before the journal record leaves objects above the watermark,
 //! which the next round writes again with the same bytes.
 
 use std::io;
@@ -18,13 +18,16 @@ const ROUND_BUNDLES: u64 = 256;
 /// would push out the nodes that proofs need.
 const CACHED_BUNDLES: u64 = 1024;
 
-/// Room on disk for one round: its entries, tiles and derived nodes, and what the file system adds for its files.
+/// Room on disk for one round: its entries, attachments, tiles and derived nodes, and what the file system adds for its
+/// files.
 pub(crate) fn room_for_round(log: &Log) -> u64 {
     const BYTES_PER_BUNDLE: u64 = 64 << 10;
+    const BYTES_PER_BLOB_FILE: u64 = 8 << 10;
     let tail_bytes = log.tail.read().bytes() as u64;
     let unsealed = log.head().size().get().saturating_sub(log.sealed.load(Ordering::Acquire));
     let bundles = (unsealed / u64::from(TILE_WIDTH)).min(ROUND_BUNDLES);
-    if bundles == 0 { 0 } else { tail_bytes + bundles * BYTES_PER_BUNDLE }
+    let files_bytes = BYTES_PER_BUNDLE + log.blobs.classes() as u64 * BYTES_PER_BLOB_FILE;
+    if bundles == 0 { 0 } else { tail_bytes + bundles * files_bytes }
 }
 
 /// Writes the objects of the next bundles within the published size, durably. Returns up to where the log is sealed
@@ -39,16 +42,26 @@ pub(crate) fn round(log: &Log) -> io::Result<Option<u64>> {
     if last <= first {
         return Ok(None);
     }
-    let bundles = log.tail.read().bundles(first * width..last * width);
-    let mut bundles = bundles.ok_or_else(missing_entry)?;
+    let (bundles, attachments) = {
+        let tail = log.tail.read();
+        (tail.bundles(first * width..last * width), tail.attachments(first * width..last * width))
+    };
+    let (mut bundles, mut attachments) = (bundles.ok_or_else(missing_entry)?, &attachments[..]);
     for number in first..last {
         let path = bundle_path(number, TILE_WIDTH)?;
         log.objects.write(&path, &bundles.next(TILE_WIDTH).ok_or_else(missing_entry)?)?;
         write_tiles(log, number)?;
+        let end = attachments.partition_point(|(index, _)| *index < (number + 1) * width);
+        let (of_bundle, rest) = attachments.split_at(end);
+        log.blobs.write(number, of_bundle)?;
+        attachments = rest;
     }
+    // Before it is journalled that these are sealed: from then on nothing else has them.
+    log.blobs.sync()?;
     log.objects.sync()?;
     for number in first.saturating_sub(CACHED_BUNDLES)..last.saturating_sub(CACHED_BUNDLES) {
         log.objects.forget(&bundle_path(number, TILE_WIDTH)?);
+        log.blobs.forget(number);
     }
     Ok(Some(last * width))
 }

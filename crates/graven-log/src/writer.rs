@@ -5,8 +5,9 @@
 //!
 //! 1. requests are checked and sequenced, their entries and attachments framed into the record — nothing;
 //! 2. the record is written and synced — everything in it, for ever;
-//! 3. requests are acknowledged — the same;
-//! 4. entries join tail and tree — the same: both are rebuilt from the journal.
+//! 3. entries join the tail — the same: it is rebuilt from the journal;
+//! 4. requests are acknowledged — the same;
+//! 5. entries join the tree — the same: it is rebuilt too.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -136,9 +137,9 @@ impl Writer {
         if self.poisoned.load(Ordering::SeqCst) {
             return Err(io::Error::other("storage failed elsewhere"));
         }
-        self.fix_sizes(&leaves);
+        self.fix_sizes(&stored, &leaves);
         acknowledge(replies);
-        self.integrate(&stored, leaves);
+        self.integrate(leaves);
         self.metrics.committed(requests, entries, body_bytes, synced - framed);
         tracing::debug!(
             requests,
@@ -155,8 +156,8 @@ impl Writer {
         self.make_room(record.body_len())?;
         let stored = self.journal.append(record, self.last_ns())?;
         let leaves = vec![(log.meta.id, leaves)];
-        self.fix_sizes(&leaves);
-        self.integrate(&stored, leaves);
+        self.fix_sizes(&stored, &leaves);
+        self.integrate(leaves);
         Ok(())
     }
 
@@ -239,24 +240,22 @@ impl Writer {
         self.clock.lock().last_ns()
     }
 
-    /// Whoever is told of an index finds the log that long, though the tree comes after.
-    fn fix_sizes(&self, leaves: &[(LogId, Vec<Hash>)]) {
+    /// Whoever is told of an index finds the log that long, and what was stored with its entries, though the tree comes
+    /// after.
+    fn fix_sizes(&self, stored: &Stored, leaves: &[(LogId, Vec<Hash>)]) {
         for (id, leaves) in leaves {
             let Some(lane) = self.lanes.get(id) else { continue };
+            let mut tail = lane.log.tail.write();
+            Chunk::of(stored, *id).for_each(|chunk| tail.push(chunk));
+            drop(tail);
             lane.log.sequenced.store(lane.frontier.size().get() + leaves.len() as u64, Ordering::Release);
         }
     }
 
-    /// Takes durable entries into tail and tree.
-    fn integrate(&mut self, stored: &Stored, leaves: Vec<(LogId, Vec<Hash>)>) {
+    /// Takes durable entries into the tree.
+    fn integrate(&mut self, leaves: Vec<(LogId, Vec<Hash>)>) {
         for (id, leaves) in leaves {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            {
-                let mut tail = lane.log.tail.write();
-                for chunk in Chunk::of(stored, id) {
-                    tail.push(chunk);
-                }
-            }
             let mut nodes: Vec<(NodeId, Hash)> = Vec::with_capacity(leaves.len() * 2 + 8);
             for leaf in leaves {
                 lane.frontier.push_with(leaf, |id, hash| nodes.push((id, hash)));
