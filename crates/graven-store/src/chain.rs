@@ -68,7 +68,19 @@ pub struct ChainFile {
 impl ChainFile {
     /// Makes a new file that already holds `first`, durably and in one step.
     pub fn create(fs: &dyn Fs, path: &Path, first: &[u8]) -> io::Result<Self> {
-        let (bytes, previous) = frame(first, [0; 32]);
+        Self::create_with(fs, path, &[first])
+    }
+
+    /// Makes a new file that already holds several payloads, durably and in one step.
+    pub fn create_with<P: AsRef<[u8]>>(fs: &dyn Fs, path: &Path, payloads: &[P]) -> io::Result<Self> {
+        let payload_bytes: usize = payloads.iter().map(|payload| payload.as_ref().len()).sum();
+        let mut bytes = Vec::with_capacity(payload_bytes + payloads.len() * (HEADER_BYTES + DIGEST_BYTES));
+        let mut previous = [0; 32];
+        for payload in payloads {
+            let (record, digest) = frame(payload.as_ref(), previous);
+            bytes.extend_from_slice(&record);
+            previous = digest;
+        }
         fs.replace_durable(path, &bytes, Mode::Private)?;
         Ok(Self { file: fs.open(path, Open::ReadWrite)?, end: bytes.len() as u64, previous, failed: false })
     }
