@@ -137,6 +137,8 @@ impl Event {
         if let Some(token) = &self.token {
             most("token", token.audience.len().max(token.amr.len()), MAX_ITEMS)?;
         }
+        most("on_behalf_of", self.on_behalf_of.len(), MAX_PARTIES)?;
+        most("about", self.about.len(), MAX_PARTIES)?;
         most("actor, client, on_behalf_of, targets and about", parties(self).len(), MAX_PARTIES)
     }
 }

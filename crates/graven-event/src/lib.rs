@@ -5,6 +5,9 @@
 //! * [`Frame`]: the leaf of a log of events, its one encoding, and [`facts`]: what stands in it in clear.
 //! * [`group`] and [`payload`]: the rest of an event, sealed in groups under the keys of those whom it is about, each
 //!   committed to by the leaf, so that one can be shown without the others and becomes unreadable without changing a leaf.
+//! * [`disclosure`]: chosen groups of an event with the proof that it is in a log, for anybody to check offline.
+//! * [`producers`] and [`rules`]: what the leaves of a log say about gaps, and about keeping and erasing. Folds: functions of the
+//!   leaves and nothing else.
 //!
 //! # What is not
 //! No I/O, clock, randomness or async: keys, times and random bytes are arguments. Nothing about trees and signatures: that a leaf is in
@@ -13,17 +16,23 @@
 pub mod catalogue;
 mod check;
 mod codec;
+pub mod disclosure;
 pub mod facts;
 mod frame;
 pub mod group;
 mod model;
 pub mod payload;
+pub mod producers;
+pub mod rules;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use check::{
     Invalid, MAX_AHEAD_SECONDS, MAX_ITEMS, MAX_LONG_TEXT_BYTES, MAX_PARTIES, MAX_RAW_BYTES, MAX_TEXT_BYTES,
 };
 pub use codec::Malformed;
+pub use disclosure::Disclosure;
 pub use facts::{Facts, Ref, Word};
 pub use frame::{Frame, HEADER_BYTES, MAX_FACTS_BYTES, PayloadId, Unplaced};
 pub use group::{Group, View};

@@ -30,7 +30,9 @@ pub(crate) struct Home {
 
 impl Home {
     fn page(&self) -> Page {
-        Page::new(usize::try_from(self.segment_bytes).map_or(MAX_PAGE_BYTES, |bytes| bytes.min(MAX_PAGE_BYTES)))
+        Page::new(
+            usize::try_from(self.segment_bytes).map_or(MAX_PAGE_BYTES, |bytes| bytes.min(MAX_PAGE_BYTES)),
+        )
     }
 }
 
@@ -56,8 +58,8 @@ pub(crate) struct Epoch {
 impl Draft {
     /// A key for an epoch, wrapped. Nothing is written.
     pub(crate) fn new(entropy: &Entropy, stamp: Stamp, master: &dyn MasterKey) -> Result<Self, MasterError> {
-        let key =
-            SecretKey::random(entropy).map_err(|error| MasterError::Unavailable(format!("no randomness: {error}")))?;
+        let key = SecretKey::random(entropy)
+            .map_err(|error| MasterError::Unavailable(format!("no randomness: {error}")))?;
         let wrapped = master.wrap(&key, &stamp.preamble(Kind::Key))?;
         if wrapped.len() > MAX_WRAPPED_BYTES {
             return Err(MasterError::Unavailable(format!(
@@ -213,17 +215,15 @@ impl Epoch {
     /// Makes this the epoch that counts: the one step by which an erasure happens.
     pub(crate) fn enthrone(&self) -> Result<(), OpenError> {
         let path = self.home.dir.join(HEAD);
-        self.home
-            .fs
-            .replace_durable(&path, &self.stamp.head_file(), Mode::Private)
-            .map_err(io_at(&path))
+        self.home.fs.replace_durable(&path, &self.stamp.head_file(), Mode::Private).map_err(io_at(&path))
     }
 
     /// Destroys every other epoch, whether it counted before or was never finished: first all keys, then the files.
     pub(crate) fn destroy_others(&self) -> Result<(), OpenError> {
         let Home { fs, dir, .. } = &self.home;
         let names = fs.list(dir).map_err(io_at(dir))?;
-        let others: Vec<_> = names.iter().filter(|name| !self.owns(name)).filter(|name| is_ours(name)).collect();
+        let others: Vec<_> =
+            names.iter().filter(|name| !self.owns(name)).filter(|name| is_ours(name)).collect();
         if others.is_empty() {
             return Ok(());
         }

@@ -117,7 +117,8 @@ pub(crate) fn read_key(fs: &dyn Fs, dir: &Path, stamp: &Stamp) -> Result<Vec<u8>
     check_version(&path, &body)?;
     let wrapped = body.strip_prefix(&stamp.preamble(Kind::Key)[..]).and_then(|rest| {
         let (len, wrapped) = rest.split_first_chunk()?;
-        let fits = wrapped.len() == usize::from(u16::from_be_bytes(*len)) && wrapped.len() <= MAX_WRAPPED_BYTES;
+        let fits =
+            wrapped.len() == usize::from(u16::from_be_bytes(*len)) && wrapped.len() <= MAX_WRAPPED_BYTES;
         fits.then(|| wrapped.to_vec())
     });
     wrapped.ok_or_else(|| damaged(&path, "it is not the key of the epoch that the head names"))

@@ -145,9 +145,7 @@ pub(crate) fn open(page: Vec<u8>, key: &SecretKey, place: &[u8]) -> Option<Vec<R
     let mut page = Zeroizing::new(page);
     let (nonce, rest) = page.split_first_chunk_mut::<NONCE_BYTES>()?;
     let (rows, tag) = rest.split_last_chunk_mut::<TAG_BYTES>()?;
-    cipher(key)
-        .decrypt_inout_detached(&(*nonce).into(), place, (&mut *rows).into(), &(*tag).into())
-        .ok()?;
+    cipher(key).decrypt_inout_detached(&(*nonce).into(), place, (&mut *rows).into(), &(*tag).into()).ok()?;
     let (mut rest, mut read) = (&*rows, Vec::new());
     while !rest.is_empty() {
         read.push(row(&mut rest)?);

@@ -93,7 +93,8 @@ impl Vault {
         let epoch = Epoch::load(&home, stamp, &*master, |row| remember(&mut realms, row))?;
         // Only now that the epoch is known to be whole, and before anything is served.
         epoch.destroy_others()?;
-        let by_name: HashMap<_, _> = realms.iter().map(|realm| (realm.name().clone(), realm.clone())).collect();
+        let by_name: HashMap<_, _> =
+            realms.iter().map(|realm| (realm.name().clone(), realm.clone())).collect();
         if by_name.len() != realms.len() {
             return Err(damaged(&head, "two realms have one name"));
         }
@@ -252,9 +253,8 @@ impl Doomed {
         let mut doomed = BTreeMap::new();
         for (realm, reference) in erasures {
             if !realm.read(|members| members.erased.contains(reference)) {
-                let (_, refs) = doomed
-                    .entry(realm.number())
-                    .or_insert_with(|| (Realm::clone(realm), HashSet::new()));
+                let (_, refs) =
+                    doomed.entry(realm.number()).or_insert_with(|| (Realm::clone(realm), HashSet::new()));
                 refs.insert(*reference);
             }
         }
@@ -301,7 +301,10 @@ impl Survivors {
         let of_realm = |realm: Realm| {
             let (subjects, erased) = realm.read(|members| {
                 let survives = |subject: &&Subject| !doomed.has(&realm, subject.reference());
-                (members.subjects().filter(survives).cloned().collect(), members.erased.iter().copied().collect())
+                (
+                    members.subjects().filter(survives).cloned().collect(),
+                    members.erased.iter().copied().collect(),
+                )
             });
             (realm, subjects, erased)
         };
@@ -321,7 +324,10 @@ impl Survivors {
 /// Puts a row that was read where it belongs.
 fn remember(realms: &mut Vec<Realm>, row: Read) -> Result<(), &'static str> {
     let of = |realms: &Vec<Realm>, number: u32| {
-        usize::try_from(number).ok().and_then(|number| realms.get(number).cloned()).ok_or("a row is of no realm")
+        usize::try_from(number)
+            .ok()
+            .and_then(|number| realms.get(number).cloned())
+            .ok_or("a row is of no realm")
     };
     match row {
         Read::Realm { number, name, keys } if usize::try_from(number) == Ok(realms.len()) => {
@@ -353,7 +359,8 @@ fn refuse_remains(home: &Home) -> Result<(), OpenError> {
         return Err(exists());
     }
     let remains: Vec<_> = names.iter().filter(|name| is_ours(name)).collect();
-    let is_first = |name: &&&String| name.starts_with("epoch-1.key") || name.starts_with("epoch-1-0.subjects");
+    let is_first =
+        |name: &&&String| name.starts_with("epoch-1.key") || name.starts_with("epoch-1-0.subjects");
     if !remains.iter().all(|name| is_first(&name)) {
         return Err(exists());
     }
@@ -377,6 +384,9 @@ fn entropy(error: std::io::Error) -> WriteError {
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vault").field("dir", &self.home.dir).field("epoch", &self.epoch()).finish_non_exhaustive()
+        f.debug_struct("Vault")
+            .field("dir", &self.home.dir)
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
     }
 }

@@ -103,7 +103,11 @@ impl Pkcs11Master {
         let found = session.find_objects(&self.template()).map_err(unavailable)?;
         let [key] = found[..] else {
             let none = found.is_empty();
-            return Err(MasterError::Token(if none { "no key of this label" } else { "several keys of this label" }));
+            return Err(MasterError::Token(if none {
+                "no key of this label"
+            } else {
+                "several keys of this label"
+            }));
         };
         let asked = [AttributeType::Sensitive, AttributeType::Extractable, AttributeType::ValueLen];
         let told = session.get_attributes(key, &asked).map_err(unavailable)?;
@@ -116,7 +120,10 @@ impl Pkcs11Master {
         }
     }
 
-    fn with_session<T>(&self, run: impl FnOnce(&Session) -> Result<T, MasterError>) -> Result<T, MasterError> {
+    fn with_session<T>(
+        &self,
+        run: impl FnOnce(&Session) -> Result<T, MasterError>,
+    ) -> Result<T, MasterError> {
         let context = self.context.lock();
         let slots = context.get_slots_with_initialized_token().map_err(unavailable)?;
         let slot = slots
@@ -134,7 +141,8 @@ impl Pkcs11Master {
 impl MasterKey for Pkcs11Master {
     fn wrap(&self, key: &SecretKey, context: &[u8]) -> Result<Vec<u8>, MasterError> {
         let mut iv = [0; IV_BYTES];
-        (self.entropy)(&mut iv).map_err(|error| MasterError::Unavailable(format!("no randomness: {error}")))?;
+        (self.entropy)(&mut iv)
+            .map_err(|error| MasterError::Unavailable(format!("no randomness: {error}")))?;
         let mut wrapped = iv.to_vec();
         self.with_session(|session| {
             let master = self.find(session)?;
