@@ -134,6 +134,17 @@ impl ChainFile {
         Ok(())
     }
 
+    /// Writes an empty record behind the last one, which is neither synced nor counted: the next append takes its place. Once
+    /// the system has written it, the last record is followed by a whole one, so that its damage is refused and not taken
+    /// for a torn append. A reader passes over empty payloads.
+    pub fn mark(&mut self) -> io::Result<()> {
+        let (bytes, _) = frame(&[], self.previous);
+        let was_failed = std::mem::replace(&mut self.failed, true);
+        self.file.write_all_at(&bytes, self.end)?;
+        self.failed = was_failed;
+        Ok(())
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> u64 {
         self.end
@@ -227,6 +238,34 @@ mod tests {
             chain = reopened;
             chain.append(b"next").unwrap();
             fs.crash(&mut Seed(seed + 1));
+            assert_eq!(ChainFile::open(&fs, Path::new(PATH)).unwrap().1.last().unwrap(), b"next");
+        }
+    }
+
+    #[test]
+    fn a_mark_tells_damage_of_the_last_record_from_a_torn_append() {
+        let marked = || {
+            let fs = with_records(3);
+            let (mut chain, _) = ChainFile::open(&fs, Path::new(PATH)).unwrap();
+            chain.mark().unwrap();
+            (fs, chain)
+        };
+        let (_, chain) = marked();
+        for byte in 0..chain.end {
+            let (fs, _) = marked();
+            fs.flip_bit(Path::new(PATH), byte * 8).unwrap();
+            assert!(ChainFile::open(&fs, Path::new(PATH)).is_err(), "{byte}");
+        }
+        // An append over the mark is torn like any other, and loses nothing that was acknowledged.
+        for seed in 0..200 {
+            let (fs, chain) = marked();
+            let (bytes, _) = frame(&[9; 3000], chain.previous);
+            chain.file.sync_data().unwrap();
+            chain.file.write_all_at(&bytes, chain.end).unwrap();
+            fs.crash(&mut Seed(seed));
+            let (mut chain, payloads) = ChainFile::open(&fs, Path::new(PATH)).unwrap();
+            assert!(payloads[3..].iter().all(|payload| payload.is_empty() || *payload == [9; 3000]));
+            chain.append(b"next").unwrap();
             assert_eq!(ChainFile::open(&fs, Path::new(PATH)).unwrap().1.last().unwrap(), b"next");
         }
     }

@@ -18,6 +18,9 @@ use crate::secret::{Entropy, SecretKey};
 /// Segments end near this length: opening a vault holds one of them in memory, and a change of epoch writes one at a time.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
 
+/// Records of a segment that holds nothing: its first, and the empty one at its end.
+const NEW_RECORDS: u32 = 2;
+
 /// Where a vault lies, and what it needs.
 #[derive(Clone)]
 pub(crate) struct Home {
@@ -100,7 +103,7 @@ impl Draft {
         if !page.is_empty() {
             segment.push(page, home, &key)?;
         }
-        let (number, records) = (segment.number, segment.count());
+        let (number, records) = (segment.number, segment.count() + 1);
         let chain = segment.create(home)?;
         Ok(Epoch { home: home.clone(), stamp, key, chain, segment: number, records })
     }
@@ -131,7 +134,9 @@ impl Segment {
         Ok(())
     }
 
-    fn create(self, home: &Home) -> Result<ChainFile, OpenError> {
+    /// Writes it whole, with an empty record at its end: whatever stands before is known to be damaged if it does not hold.
+    fn create(mut self, home: &Home) -> Result<ChainFile, OpenError> {
+        self.payloads.push(Vec::new());
         let path = self.stamp.segment_path(&home.dir, self.number);
         ChainFile::create_with(&*home.fs, &path, &self.payloads).map_err(io_at(&path))
     }
@@ -152,11 +157,14 @@ impl Epoch {
         let mut segment = 0;
         loop {
             let path = stamp.segment_path(&home.dir, segment);
-            let (chain, payloads) = ChainFile::open(&*home.fs, &path)?;
+            let (mut chain, payloads) = ChainFile::open(&*home.fs, &path)?;
             check_segment(&path, &stamp, segment, payloads.first())?;
             let records = u32::try_from(payloads.len()).unwrap_or(u32::MAX);
             let mut goes_on = false;
             for (number, payload) in (0..).zip(payloads).skip(1) {
+                if payload.is_empty() {
+                    continue;
+                }
                 let rows = rows::open(payload, &key, &place(&stamp, segment, number))
                     .ok_or_else(|| damaged(&path, "a page does not open under the epoch key"))?;
                 for row in rows {
@@ -171,6 +179,7 @@ impl Epoch {
             }
             if !goes_on {
                 drop_stray(home, &stamp, segment + 1)?;
+                chain.mark().map_err(io_at(&path))?;
                 return Ok(Self { home: home.clone(), stamp, key, chain, segment, records });
             }
             segment += 1;
@@ -199,7 +208,7 @@ impl Epoch {
         page.push(Row::Next);
         let next = Segment::new(self.segment + 1, self.stamp).create(&self.home)?;
         self.append_sealed(page)?;
-        (self.chain, self.segment, self.records) = (next, self.segment + 1, 1);
+        (self.chain, self.segment, self.records) = (next, self.segment + 1, NEW_RECORDS);
         Ok(())
     }
 
@@ -207,7 +216,7 @@ impl Epoch {
         let place = place(&self.stamp, self.segment, self.records);
         let payload = page.seal(&self.key, &place, &self.home.entropy).map_err(OpenError::Entropy)?;
         let path = self.stamp.segment_path(&self.home.dir, self.segment);
-        self.chain.append(&payload).map_err(io_at(&path))?;
+        self.chain.append(&payload).and_then(|()| self.chain.mark()).map_err(io_at(&path))?;
         self.records += 1;
         Ok(())
     }
@@ -242,7 +251,10 @@ impl Epoch {
     fn owns(&self, name: &str) -> bool {
         let epoch = self.stamp.epoch;
         let is_whole = !name.ends_with(".tmp");
-        is_whole && (name == format!("epoch-{epoch}.key") || name.starts_with(&format!("epoch-{epoch}-")))
+        is_whole
+            && (name == HEAD
+                || name == format!("epoch-{epoch}.key")
+                || name.starts_with(&format!("epoch-{epoch}-")))
     }
 }
 
@@ -265,7 +277,7 @@ fn drop_stray(home: &Home, stamp: &Stamp, number: u32) -> Result<(), OpenError> 
     }
     let payloads = ChainFile::peek(&*home.fs, &path).map_err(io_at(&path))?;
     check_segment(&path, stamp, number, payloads.first())?;
-    if payloads.len() > 1 {
+    if payloads.iter().skip(1).any(|payload| !payload.is_empty()) {
         return Err(damaged(&path, "no segment before leads to it"));
     }
     home.fs.remove_file(&path).map_err(io_at(&path))?;
@@ -279,7 +291,7 @@ pub(crate) fn is_ours(name: &str) -> bool {
         let body = rest.strip_suffix(".key").or_else(|| rest.strip_suffix(".subjects"));
         body.is_some_and(|body| body.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
     };
-    name.strip_prefix("epoch-").is_some_and(is_of_epoch)
+    name == HEAD || name.strip_prefix("epoch-").is_some_and(is_of_epoch)
 }
 
 /// What a page is bound to.

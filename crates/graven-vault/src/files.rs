@@ -20,7 +20,7 @@
 //!
 //! epoch-E-S.subjects: a chain of records (graven-store, `chain`); S counts from 0
 //!   first record: 0 32 preamble | 32 4 S
-//!   further ones: sealed pages (`rows`)
+//!   further ones: sealed pages (`rows`), or empty, which only show that the one before was written whole
 //! ```
 
 use std::path::{Path, PathBuf};

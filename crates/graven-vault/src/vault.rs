@@ -367,7 +367,7 @@ fn refuse_remains(home: &Home) -> Result<(), OpenError> {
     let first = Stamp { vault: [0; 16], epoch: 1 }.segment_path(dir, 0);
     if fs.exists(&first).map_err(io_at(&first))? {
         let records = ChainFile::peek(&**fs, &first).map_err(io_at(&first))?;
-        if records.len() > 1 {
+        if records.iter().skip(1).any(|record| !record.is_empty()) {
             return Err(exists());
         }
     }

@@ -83,7 +83,11 @@ impl Pkcs11Master {
 
     fn new(config: &Pkcs11Config, entropy: Entropy) -> Result<Self, MasterError> {
         let context = Pkcs11::new(&config.module).map_err(unavailable)?;
-        context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(unavailable)?;
+        match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+            // The library is one for the whole process, and somebody else of it came first.
+            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
+            Err(error) => return Err(unavailable(error)),
+        }
         let (token, key) = (config.token.clone(), config.key.clone());
         let pin = AuthPin::from(config.pin.as_str());
         Ok(Self { context: Mutex::new(context), token, key, pin, entropy })
@@ -174,10 +178,9 @@ fn gcm<'a>(iv: &'a mut [u8], context: &'a [u8]) -> Result<Mechanism<'a>, MasterE
 /// Tokens say in several ways that a tag does not hold.
 fn refused(error: Error) -> MasterError {
     match error {
-        Error::Pkcs11(
-            RvError::EncryptedDataInvalid | RvError::EncryptedDataLenRange | RvError::AeadDecryptFailed,
-            _,
-        ) => MasterError::Wrong,
+        Error::Pkcs11(RvError::EncryptedDataInvalid | RvError::EncryptedDataLenRange, _) => {
+            MasterError::Wrong
+        }
         error => unavailable(error),
     }
 }
