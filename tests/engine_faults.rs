@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+#[path = "support/ledger.rs"]
+mod ledger;
 #[path = "support/sim_outside.rs"]
 mod outside;
 #[path = "support/sim_rig.rs"]
@@ -11,6 +13,8 @@ mod sim_rig;
 mod damage;
 #[path = "engine_faults/directory.rs"]
 mod directory;
+#[path = "engine_faults/hooked.rs"]
+mod hooked;
 #[path = "engine_faults/limits.rs"]
 mod limits;
 #[path = "engine_faults/restoring.rs"]
@@ -19,6 +23,8 @@ mod restoring;
 mod rollback;
 #[path = "engine_faults/rotating.rs"]
 mod rotating;
+#[path = "engine_faults/states.rs"]
+mod states;
 #[path = "engine_faults/storage.rs"]
 mod storage;
 #[path = "engine_faults/time.rs"]

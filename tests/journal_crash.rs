@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use graven_merkle::leaf_hash;
 use graven_store::Fs;
 use graven_store::fault::{Fate, FaultFs, Op, Phase, Point};
-use graven_store::journal::{Journal, LogId, MIN_SEGMENT_BYTES, OpenError, Record, RecordBuilder, Section};
+use graven_store::journal::{
+    Journal, LogId, MIN_SEGMENT_BYTES, OpenError, Record, RecordBuilder, Section, attachments,
+};
 use graven_store::sim::{Seed, SimFs};
 use parking_lot::Mutex;
 
@@ -94,6 +96,7 @@ fn record(n: u64) -> RecordBuilder {
     if n % 11 == 10 {
         // Longer than any segment has room for when it is small.
         record.begin_entries(LogId(2), 0, true);
+        record.entry(b"short", &leaf_hash(b"short"));
         record.attachment(0, &vec![3; 70_000]);
     }
     record.begin_entries(LogId(1), n, false);
@@ -114,6 +117,8 @@ fn indices(record: &Record) -> impl Iterator<Item = u64> {
         Section::Entries(section) if section.log == LogId(1) => {
             let expected = leaf_hash(&entry(section.first_index));
             assert_eq!(section.leaf_hashes, [expected]);
+            let attached: Vec<_> = attachments(&section.attachments).collect();
+            assert!(attached == [(0, vec![7; 50].into())], "entry {}", section.first_index);
             Some(section.first_index)
         }
         _ => None,

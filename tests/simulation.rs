@@ -9,12 +9,16 @@
 //! * every head ever released is a root of the entries as read, sizes and times never go back;
 //! * after a failure of storage nothing is acknowledged or signed until a restart;
 //! * a restart succeeds, unless it is itself hit by a fault; then the one without a fault does;
+//! * what was stored with an acknowledged entry is there until it is dropped, and gone after; a hook's state is that of the
+//!   leaves before it, whatever snapshot it went on from;
 //! * the static site is whole at any moment; storage that went back in time does not open.
 //!
 //! `GRAVEN_SIM_SEED=n` runs one seed and prints what happens; `GRAVEN_SIM_SEEDS=n` runs that many.
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+#[path = "support/ledger.rs"]
+mod ledger;
 #[path = "support/sim_outside.rs"]
 mod outside;
 #[path = "support/sim/mod.rs"]

@@ -199,3 +199,26 @@ fn wherever_storage_fails_the_rotation_is_done_or_can_be_done_again() {
         "{begun} of {points} points came after the beginning"
     );
 }
+
+#[test]
+fn a_statement_is_an_entry_as_it_is_whatever_the_log_holds() {
+    let (rig, engine, log) = crate::hooked::ledger();
+    crate::hooked::record(&engine, &log, 100).unwrap();
+    publish(&engine, &log);
+    let rotation = authorised(&rig, &request(&rig, 50));
+    engine.begin_rotation(&log, rotation.as_bytes()).unwrap();
+    let index = announce(&engine, &log).unwrap().unwrap();
+    crate::hooked::record(&engine, &log, 200).unwrap();
+    publish(&engine, &log);
+    let [(told, rotated)] = &log.rotations()[..] else { panic!() };
+    assert_eq!(*told, index);
+    let entry = log.entries(index.get()..index.get() + 1, 1).unwrap();
+    assert_eq!(entry, [rotated.rotation().as_bytes()]);
+    assert_eq!(log.attachment(index).unwrap(), None);
+    // Its hook has counted it, then and at the next start.
+    let (engine, log) = rig.reopen();
+    crate::hooked::record(&engine, &log, 300).unwrap();
+    publish(&engine, &log);
+    let (mut ledger, size) = (crate::ledger::Ledger::default(), log.head().size().get());
+    log.entries(0..size, usize::MAX).unwrap().iter().for_each(|entry| ledger.check(entry));
+}

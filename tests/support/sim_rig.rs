@@ -15,6 +15,7 @@ use graven_store::journal::MIN_SEGMENT_BYTES;
 use graven_store::sim::{Seed, SimFs};
 use parking_lot::Mutex;
 
+use crate::ledger::Ledgers;
 use crate::outside::{SimClock, SimEntropy};
 
 pub(crate) const DATA: &str = "/data";
@@ -33,7 +34,9 @@ pub(crate) struct Rig {
 impl Rig {
     /// An empty disk.
     pub(crate) fn new() -> Self {
-        let config = Config { segment_bytes: MIN_SEGMENT_BYTES, reserve_bytes: 0, ..Config::default() };
+        let sequencers = Arc::new(Ledgers);
+        let config =
+            Config { segment_bytes: MIN_SEGMENT_BYTES, reserve_bytes: 0, sequencers, ..Config::default() };
         Self {
             disk: SimFs::new(),
             clock: Arc::new(SimClock::new()),
@@ -59,7 +62,11 @@ impl Rig {
     }
 
     pub(crate) fn init(&self) -> Result<(), InitError> {
-        let (origin, kind, visibility) = ("example.com/audit", Kind::Bytes, Visibility::Private);
+        self.init_kind(Kind::Bytes)
+    }
+
+    pub(crate) fn init_kind(&self, kind: Kind) -> Result<(), InitError> {
+        let (origin, visibility) = ("example.com/audit", Visibility::Private);
         init(&self.env(), Path::new(DATA), origin, kind, visibility, &self.config).map(drop)
     }
 

@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use graven_log::{Head, Log};
+use graven_log::{Head, Kind, Log};
 use graven_merkle::tile::{EntryBundle, TILE_WIDTH, levels};
 use graven_merkle::{EMPTY_ROOT, Hash, TreeSize, leaf_hash, node_hash, verify_consistency};
 use graven_note::{SignatureType, VerifiedCheckpoint, VerifierKey};
+
+use crate::ledger::{Ledger, attachment_of, is_own};
 
 /// What a caller knows of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +61,15 @@ pub(crate) struct LogModel {
     durable: u64,
     sealed: u64,
     pub(crate) frozen: bool,
+    /// What its hook should know, where it has one.
+    ledger: Option<Ledger>,
+    /// By class: attachments of entries before the first index are gone, of those before the second they may be.
+    dropped: BTreeMap<u8, (u64, u64)>,
 }
 
 impl LogModel {
     pub(crate) fn new(log: &Log) -> Self {
+        let is_ledger = log.meta().kind == Kind::Events;
         let keys = log.meta().keys.iter().filter(|key| key.signature_type() == SignatureType::Ed25519);
         Self {
             name: log.meta().name.to_string(),
@@ -76,6 +83,35 @@ impl LogModel {
             durable: 0,
             sealed: 0,
             frozen: false,
+            ledger: is_ledger.then(Ledger::default),
+            dropped: BTreeMap::new(),
+        }
+    }
+
+    /// Attachments of a class are dropped; `sure`: and that was answered.
+    pub(crate) fn drop_blobs(&mut self, class: u8, before: u64, sure: bool) {
+        let (gone, maybe) = self.dropped.entry(class).or_default();
+        *maybe = (*maybe).max(before);
+        if sure {
+            *gone = (*gone).max(before);
+        }
+    }
+
+    /// What was stored with entries is there, unless it was dropped.
+    pub(crate) fn check_attachments(&self, log: &Log, first: u64, entries: &[Bytes]) {
+        let mut kept = Vec::new();
+        while kept.len() < entries.len() {
+            let range = first + kept.len() as u64..first + entries.len() as u64;
+            let read = log.attachments(range, 4096);
+            kept.append(&mut read.unwrap_or_else(|e| panic!("{}: attachments from {first}: {e}", self.name)));
+        }
+        for ((entry, kept), index) in entries.iter().zip(kept).zip(first..) {
+            let made = attachment_of(entry).filter(|_| self.ledger.is_some());
+            let class = made.as_ref().map_or(0, |made| made[0]);
+            let (gone, maybe) = self.dropped.get(&class).copied().unwrap_or_default();
+            let is_right = if index < gone { kept.is_none() } else { kept == made };
+            let may_be_gone = index < maybe && kept.is_none();
+            assert!(is_right || may_be_gone, "{}: the attachment of entry {index} is another", self.name);
         }
     }
 
@@ -143,6 +179,7 @@ impl LogModel {
             let read = log.entries(start..size.get(), usize::MAX);
             let read = read.unwrap_or_else(|e| panic!("{}: entry {start}: {e}", self.name));
             assert!(!read.is_empty());
+            self.check_attachments(log, start, &read);
             for entry in read {
                 self.place(&entry, requests);
                 self.leaves.push(leaf_hash(&entry));
@@ -156,6 +193,13 @@ impl LogModel {
     /// An entry was published: somebody must have asked for it, once, and here.
     fn place(&mut self, entry: &Bytes, requests: &[Request]) {
         let index = self.entries.len() as u64;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.check(entry);
+            if is_own(entry) {
+                assert!(!self.acked.contains_key(&index), "{}: entry {index} was acknowledged", self.name);
+                return;
+            }
+        }
         let (number, position) = request_of(entry);
         let at = format!("{}: entry {index} of request {number}", self.name);
         let request = &requests[number];
@@ -173,7 +217,8 @@ impl LogModel {
     }
 
     /// Once everything durable is published: nothing acknowledged is missing, and requests are all or nothing.
-    pub(crate) fn check_complete(&self, requests: &[Request]) {
+    pub(crate) fn check_complete(&self, log: &Log, requests: &[Request]) {
+        self.check_attachments(log, 0, &self.entries);
         let size = self.entries.len() as u64;
         assert_eq!(size, self.durable, "{}: not everything was published", self.name);
         for (number, first) in &self.places {

@@ -18,6 +18,7 @@ use super::faults::{Fault, Faults, env};
 use super::model::{LogModel, Request};
 use super::tally::Tally;
 use super::trace::Trace;
+use crate::ledger::Ledgers;
 use crate::outside::{SECOND, SimClock, SimEntropy};
 
 const FIRST_LOG: &str = "audit";
@@ -55,6 +56,8 @@ pub(crate) struct World {
     waiting: Vec<Waiting>,
     logs: BTreeMap<String, LogModel>,
     has_all_keys: bool,
+    /// Whether the first log has a hook that does something.
+    is_ledger: bool,
     pub(crate) tally: Tally,
 }
 
@@ -69,6 +72,7 @@ impl World {
             clock: Arc::new(SimClock::new()),
             entropy: Arc::new(SimEntropy::new(seed.next())),
             has_all_keys: seed.one_in(8),
+            is_ledger: seed.one_in(3),
             seed,
             disk,
             dir: PathBuf::from("/data"),
@@ -118,7 +122,7 @@ impl World {
                 &outside,
                 &self.dir,
                 "example.com/audit",
-                Kind::Bytes,
+                if self.is_ledger { Kind::Events } else { Kind::Bytes },
                 Visibility::Private,
                 &self.config,
             );
@@ -269,6 +273,7 @@ fn config(seed: &mut Seed) -> Config {
             max_keys: 4 << seed.below(6),
             max_segments: 1 + seed.below(6),
         },
+        sequencers: Arc::new(Ledgers),
         ..Config::default()
     }
 }

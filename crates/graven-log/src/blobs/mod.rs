@@ -159,7 +159,13 @@ impl Blobs {
             })?;
         }
         let folders: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-        files.iter().try_for_each(|file| self.fs.remove_file(file))?;
+        for file in &files {
+            match self.fs.remove_file(file) {
+                // Somebody else drops the same.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
         folders.into_iter().try_for_each(|folder| self.fs.sync_dir(folder))?;
         Ok(files.len() as u64)
     }

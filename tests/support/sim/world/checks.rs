@@ -21,7 +21,8 @@ impl World {
         self.commit();
         for log in engine.logs() {
             assert!(!engine.publish_step(&log) && !engine.seal_step(&log));
-            assert!(engine.export_step(&log).is_none());
+            assert!(engine.export_step(&log).is_none() && !engine.snapshot_step(&log, true));
+            assert!(engine.drop_blobs(&log, 1, LeafIndex::new(1000).unwrap()).is_err());
         }
         let after: Vec<_> = engine.logs().iter().map(|log| log.head()).collect();
         assert!(heads == after, "a head was signed after storage had failed");
@@ -59,7 +60,7 @@ impl World {
         engine.export_step(log).unwrap();
         self.observe();
         let model = &self.logs[log.meta().name.as_str()];
-        model.check_complete(&self.requests);
+        model.check_complete(log, &self.requests);
         let size = log.head().size();
         for n in (0..size.get()).step_by(97).chain(size.get().checked_sub(1)) {
             let (leaf, root) = model.expected(n, size.get());

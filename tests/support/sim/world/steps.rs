@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use graven_log::{AppendError, Clock, IdempotencyKey, Kind, LogName, Sequenced, Visibility};
 use graven_merkle::{LeafIndex, verify_inclusion};
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::super::model::{LogModel, Outcome, Request, entries_of};
 use super::{Asked, FIRST_LOG, Waiting, World};
+use crate::ledger::{FOLLOW_UP_CLASS, REFUSED, draft};
 use crate::outside::SECOND;
 
 impl World {
@@ -24,8 +26,10 @@ impl World {
             66..80 => self.publish(),
             80..85 => self.seal(),
             85..88 => self.export(),
-            88..91 => self.upkeep(),
-            91..95 => self.prove(),
+            88..90 => self.upkeep(),
+            90..92 => self.snapshot(),
+            92 => self.drop_blobs(),
+            93..95 => self.prove(),
             95..97 => self.leap(),
             97 => self.create_log(),
             98 if self.seed.one_in(4) => self.freeze(),
@@ -40,6 +44,10 @@ impl World {
             let (count, padding) = (1 + self.seed.below(most_entries), self.seed.below(40));
             let entries =
                 entries_of(number, usize::try_from(count).unwrap(), usize::try_from(padding).unwrap());
+            let entries = match log.meta().kind {
+                Kind::Events if self.seed.one_in(12) => vec![Bytes::from_static(REFUSED.0)],
+                _ => entries,
+            };
             let skew = self.seed.below(20 * SECOND);
             let issued_ns = self.wall_ns() - skew;
             let key = self.seed.one_in(2).then(|| (format!("key-{number}"), issued_ns));
@@ -87,7 +95,13 @@ impl World {
         };
         let key = request.key.as_ref().map(|(key, issued_ns)| IdempotencyKey { key, issued_ns: *issued_ns });
         let count = entries.len();
-        let submitted = engine.append_later(&log, entries, key);
+        let submitted = if log.meta().kind == Kind::Bytes {
+            engine.append_later(&log, entries, key)
+        } else {
+            let parts: Vec<&[u8]> = entries.iter().map(|entry| &entry[..]).collect();
+            let drafts = entries.iter().cloned().map(draft).collect();
+            engine.sequence_later(&log, drafts, key.map(|key| (key, &parts[..])))
+        };
         let note = submitted.as_ref().map(drop);
         self.trace.event(format_args!("{asked:?} {number} to {}, {count} entries: {note:?}", request.log));
         match submitted {
@@ -105,6 +119,7 @@ impl World {
             request.outcome = Outcome::Refused;
         }
         self.tally.too_old += u64::from(*error == AppendError::KeyTooOld);
+        self.tally.refusals += u64::from(matches!(error, AppendError::Refused(it) if it.code == REFUSED.1));
         if let AppendError::KeyReused { index } = error {
             let acked = matches!(request.outcome, Outcome::Acked { first, .. } if first == *index);
             assert!(asked == Asked::OtherContent && acked, "request {number}: {error}");
@@ -148,8 +163,13 @@ impl World {
         }
         self.tally.acked_requests += 1;
         request.outcome = Outcome::Acked { first, time_ns };
-        let log = self.logs.get_mut(&request.log).unwrap();
-        log.ack(number, request.entries.len(), first, time_ns);
+        let model = self.logs.get_mut(&request.log).unwrap();
+        model.ack(number, request.entries.len(), first, time_ns);
+        if let Some(log) = self.engine.as_ref().and_then(|engine| engine.log(&request.log))
+            && !self.faults.is_dead()
+        {
+            self.faults.quietly(|| model.check_attachments(&log, first, &request.entries));
+        }
     }
 
     fn publish(&mut self) {
@@ -165,6 +185,26 @@ impl World {
         self.engine().seal_step(&log);
         self.tally.sealed_bundles += (log.sealed_size() - before) / 256;
         self.trace.event(format_args!("seal {}: {}", log.meta().name, log.sealed_size()));
+    }
+
+    fn snapshot(&mut self) {
+        let log = self.any_log();
+        let is_written = self.engine().snapshot_step(&log, true);
+        self.tally.snapshots += u64::from(is_written);
+        self.trace.event(format_args!("snapshot {}: {is_written}", log.meta().name));
+    }
+
+    fn drop_blobs(&mut self) {
+        let log = self.any_log();
+        let class = [1, 2, FOLLOW_UP_CLASS][usize::try_from(self.seed.below(3)).unwrap()];
+        let before = self.seed.below(log.durable_size() + 1);
+        let bundles = before.min(log.sealed_size()) / 256;
+        let dropped = self.engine().drop_blobs(&log, class, LeafIndex::new(before).unwrap());
+        let name = log.meta().name.to_string();
+        self.trace
+            .event(format_args!("drop class {class} of {name} before {before}: {:?}", dropped.as_ref().ok()));
+        self.tally.dropped_blobs += dropped.as_ref().map_or(0, |files| *files);
+        self.logs.get_mut(&name).unwrap().drop_blobs(class, bundles * 256, dropped.is_ok());
     }
 
     fn export(&mut self) {
@@ -220,7 +260,8 @@ impl World {
             return;
         }
         let name = format!("log-{}", self.seed.below(4));
-        let made = self.engine().create_log(&LogName::new(&name).unwrap(), Kind::Bytes, Visibility::Public);
+        let kind = if self.seed.one_in(2) { Kind::Events } else { Kind::Bytes };
+        let made = self.engine().create_log(&LogName::new(&name).unwrap(), kind, Visibility::Public);
         self.trace.event(format_args!("create {name}: {}", made.is_ok()));
         if let Ok(log) = made {
             self.tally.logs_made += 1;
