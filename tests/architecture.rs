@@ -13,7 +13,7 @@ use tidy::{
 };
 
 /// Each crate and its layer. An arrow goes from a crate to one it depends on, and only ever points down.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("graven-merkle", 0),
     ("graven-event", 1),
     ("graven-note", 1),
@@ -25,9 +25,10 @@ const LAYERS: [(&str, u8); 14] = [
     ("graven-vault", 3),
     ("graven-index", 4),
     ("graven-mirror", 4),
-    ("graven-server", 4),
     ("graven-witness", 4),
-    ("graven", 5),
+    ("graven-audit", 5),
+    ("graven-server", 6),
+    ("graven", 7),
 ];
 
 /// Arrows that point down and are forbidden all the same: what a client verifies must never come from

@@ -366,6 +366,9 @@ pub enum Facts {
 macro_rules! kinds {
     ($($number:literal $variant:ident $type:ident $word:literal,)+) => {
         impl Facts {
+            /// The words of all kinds.
+            pub const KINDS: &[&str] = &[$($word),+];
+
             /// The kind's number.
             pub fn kind(&self) -> u8 {
                 match self { $(Self::$variant(_) => $number),+ }
@@ -425,6 +428,13 @@ fn check(mut bytes: &[u8]) -> Result<(), Malformed> {
 
 /// Longest field: an ML-DSA-44 vkey or signature, in base64.
 const MAX_SIGNATURE_BYTES: usize = 4096;
+
+impl EventFacts {
+    /// The people and applications that it names.
+    pub fn people(&self) -> impl Iterator<Item = Ref> + '_ {
+        [self.actor].into_iter().chain(self.client).chain(self.targets.iter().copied())
+    }
+}
 
 impl Genesis {
     /// What the recovery key signs to name administrators.

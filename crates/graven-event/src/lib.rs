@@ -23,7 +23,9 @@ pub mod group;
 mod model;
 pub mod payload;
 pub mod producers;
+pub mod query;
 pub mod rules;
+mod state;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -37,4 +39,5 @@ pub use facts::{Facts, Ref, Word};
 pub use frame::{Frame, HEADER_BYTES, MAX_FACTS_BYTES, PayloadId, Unplaced};
 pub use group::{Group, View};
 pub use model::{Change, Context, Decision, Event, Outcome, Party, Raw, Scope, Source, Target, Token};
+pub use state::LogState;
 pub use time::{NoTime, Time};

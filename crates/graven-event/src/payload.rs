@@ -268,6 +268,11 @@ impl<'a> Payload<'a> {
         self.groups.iter().flat_map(|sealed| &sealed.subjects).copied().collect()
     }
 
+    /// Whom each group is about.
+    pub fn owners(&self) -> impl Iterator<Item = (Group, &[Ref])> {
+        self.groups.iter().map(|sealed| (sealed.group, &sealed.subjects[..]))
+    }
+
     /// The commitments of all positions.
     pub fn hashes(&self) -> [[u8; 32]; GROUPS] {
         let mut hashes = std::array::from_fn(|position| absent_hash(position, &self.pad));

@@ -68,6 +68,21 @@ impl Producers {
         self.0.get(&producer)
     }
 
+    /// These producers alone, as they are: to try something out.
+    #[must_use]
+    pub fn only(&self, producers: impl IntoIterator<Item = Ref>) -> Self {
+        let some =
+            producers.into_iter().filter_map(|producer| Some((producer, self.0.get(&producer)?.clone())));
+        Self(some.collect())
+    }
+
+    /// Whether a gap is as it says: missing, and nobody has said so yet.
+    pub fn is_untold(&self, gap: &GapFacts) -> bool {
+        let known = self.0.get(&gap.producer);
+        let mut missing = known.into_iter().flat_map(|known| &known.missing);
+        missing.any(|range| (range.first, range.last, range.told) == (gap.first, gap.last, false))
+    }
+
     /// Whether a producer may use a number; 0: it does not number.
     ///
     /// # Errors

@@ -1,8 +1,16 @@
 //! Retention, holds and erasures of a log: which payloads may go, and who is gone. A fold over the leaves.
+//!
+//! ```text
+//! in a snapshot: rows to the end, each
+//!   0  1  kind: that of the facts
+//!   1  8  index of the leaf, big-endian; 0 where it does not matter
+//!   9  4  length, then the facts of a leaf that says the same
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{Facts, HoldFacts, Ref};
+use crate::codec::Malformed;
+use crate::facts::{ErasureFacts, ExpiryFacts, Facts, HoldFacts, Ref, RetentionFacts, Word};
 use crate::time::Time;
 
 /// The class of what names none: kept for ever unless the log says otherwise.
@@ -87,6 +95,48 @@ impl Rules {
             Some((*number, Time(now.0.checked_sub(age)?)))
         });
         expiring.filter(|(number, _)| !self.is_held(*number)).collect()
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut row = |index: u64, facts: &Facts| {
+            let body = facts.encode();
+            bytes.push(facts.kind());
+            bytes.extend_from_slice(&index.to_be_bytes());
+            bytes.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+            bytes.extend_from_slice(&body);
+        };
+        let nobody = Ref::default();
+        let Ok(word) = Word::new("snapshot") else { return Vec::new() };
+        for (class, Class { name, seconds }) in &self.classes {
+            let Ok(name) = Word::new(name.as_str()) else { continue };
+            row(0, &Facts::Retention(RetentionFacts { class: *class, name, seconds: *seconds, by: nobody }));
+        }
+        for (index, hold) in self.holds.values() {
+            row(*index, &Facts::Hold(hold.clone()));
+        }
+        for (reference, index) in &self.erased {
+            let erased = vec![*reference];
+            row(*index, &Facts::Erasure(ErasureFacts { erased, by: nobody, authority: word.clone() }));
+        }
+        for (class, before) in &self.dropped {
+            row(0, &Facts::Expiry(ExpiryFacts { class: *class, before: *before }));
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(mut bytes: &[u8]) -> Result<Self, Malformed> {
+        let cut = Malformed("a state that is cut short");
+        let mut rules = Self::default();
+        while let Some((kind, rest)) = bytes.split_first() {
+            let (index, rest) = rest.split_first_chunk::<8>().ok_or(cut)?;
+            let (len, rest) = rest.split_first_chunk::<4>().ok_or(cut)?;
+            let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| cut)?;
+            let (body, rest) = rest.split_at_checked(len).ok_or(cut)?;
+            rules.take(u64::from_be_bytes(*index), &Facts::decode(*kind, body)?);
+            bytes = rest;
+        }
+        Ok(rules)
     }
 
     /// Who was erased.

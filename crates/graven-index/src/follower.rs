@@ -294,7 +294,7 @@ fn keys(log: &Log, from: u64, to: u64) -> Result<Vec<Key>, ReadError> {
 }
 
 /// Lowers the priority of this thread: what is on the path of an append goes first.
-fn give_way() {
+pub(crate) fn give_way() {
     // On Linux this is said of the one thread; elsewhere it would slow the whole process.
     #[cfg(target_os = "linux")]
     {

@@ -1,6 +1,7 @@
 //! Followers of the log: tables that are read off it, may lag behind it, and can be deleted at any time.
 //!
 //! [`LeafIndex`](LeafIndexFollower) finds an entry's index by its leaf hash, so that a proof can be asked for by hash.
+//! [`EventIndex`](events::EventIndex) finds the entries of a log of events by what they say.
 //!
 //! ```text
 //! log ── published leaf hashes ──▶ tail (memory, the newest) ──▶ runs (sorted, write-once files)
@@ -11,8 +12,9 @@
 //!   have, or what is damaged, is read off the log again. Nothing here needs a backup.
 //! * **It never holds up an append.** One thread of low priority reads what is published already. Who asks for
 //!   something newer than it has read is told how far it is ([`FindError::Lagging`]).
-//! * In scope: logs up to any size, several in one directory. Out of scope: finding entries by what they say.
+//! * In scope: logs up to any size, several in one directory.
 
+pub mod events;
 mod find;
 mod follower;
 mod progress;

@@ -315,8 +315,9 @@ impl Log {
         self.blobs.read(number, part, most)
     }
 
-    /// Some entries from the start of a range within the durable size on, at least one.
-    pub(crate) fn durable_entries(&self, range: Range<u64>) -> Result<Vec<Bytes>, ReadError> {
+    /// Some entries from the start of a range within the durable size on, at least one. What is durable and not yet published is under no
+    /// signature: for followers of the log on its own machine.
+    pub fn durable_entries(&self, range: Range<u64>) -> Result<Vec<Bytes>, ReadError> {
         self.entries_at(range)
     }
 

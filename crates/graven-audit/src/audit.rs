@@ -1,0 +1,213 @@
+//! All logs of events of one server.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use graven_event::Time;
+use graven_index::events::{EventFollower, EventFollowing, EventIndex, IndexId};
+use graven_log::{CreateError, Engine, Env, Kind, Log, LogName, Visibility};
+use graven_vault::{Entropy, MasterKey, Vault};
+use parking_lot::{Mutex, RwLock};
+use sha2::{Digest, Sha256};
+
+use crate::book::{Book, Keys};
+use crate::error::AuditError;
+use crate::hook::Hooks;
+use crate::read::Leaves;
+
+/// The name of the log of what was read and done.
+pub const ACCESS_LOG: &str = "access";
+/// The version of the terms by which events are found: another one makes an index anew.
+const TERMS_VERSION: &[u8] = b"graven terms v1\n";
+
+/// Where things are, and what opens them.
+pub struct AuditOptions {
+    /// Storage, time, randomness.
+    pub env: Env,
+    /// The key store's folder.
+    pub vault: PathBuf,
+    /// What the key store's keys are wrapped by.
+    pub master: Arc<dyn MasterKey>,
+    /// The folder of the indexes.
+    pub index: PathBuf,
+}
+
+/// All logs of events of one server.
+pub struct Audit {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) vault: Arc<Vault>,
+    env: Env,
+    hooks: Arc<Hooks>,
+    index_dir: PathBuf,
+    books: RwLock<BTreeMap<LogName, Arc<Book>>>,
+    following: Mutex<Vec<EventFollowing>>,
+}
+
+/// The logs of events cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The key store.
+    #[error("the key store: {0}")]
+    Vault(#[from] graven_vault::OpenError),
+    /// A log.
+    #[error("log `{log}`: {error}")]
+    Log {
+        /// Which.
+        log: LogName,
+        /// Why.
+        error: AuditError,
+    },
+    /// The access log could not be made.
+    #[error("the access log cannot be made: {0}")]
+    Access(#[from] CreateError),
+    /// No thread.
+    #[error("no thread can be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl Audit {
+    /// Makes the key store of a server that has none. Nothing that exists is changed.
+    ///
+    /// # Errors
+    /// There is one already, or it cannot be written.
+    pub fn create_vault(options: &AuditOptions) -> Result<(), graven_vault::OpenError> {
+        let AuditOptions { env, vault, master, .. } = options;
+        Vault::create(env.fs.clone(), entropy(env), vault, master.clone()).map(drop)
+    }
+
+    /// Opens every log of events of an engine that was opened with these hooks, and completes erasures that a log knows of and the key
+    /// store does not: after a crash, or in a store that was restored from a copy. Nothing is served before.
+    ///
+    /// # Errors
+    /// The key store is missing or damaged, or a log cannot be read.
+    pub async fn open(
+        engine: Arc<Engine>,
+        hooks: Arc<Hooks>,
+        options: AuditOptions,
+    ) -> Result<Arc<Self>, OpenError> {
+        let AuditOptions { env, vault, master, index } = options;
+        let vault = Vault::open(env.fs.clone(), entropy(&env), &vault, master)?;
+        let audit = Arc::new(Self {
+            engine: engine.clone(),
+            vault: Arc::new(vault),
+            env,
+            hooks,
+            index_dir: index,
+            books: RwLock::default(),
+            following: Mutex::default(),
+        });
+        for log in engine.logs().into_iter().filter(|log| log.meta().kind != Kind::Bytes) {
+            let name = log.meta().name.clone();
+            audit.add(log).await.map_err(|error| OpenError::Log { log: name, error })?;
+        }
+        Ok(audit)
+    }
+
+    /// Takes in a log that was just made, and makes the access log where there is none yet.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn adopt(&self, log: Arc<Log>) -> Result<(), OpenError> {
+        let name = log.meta().name.clone();
+        self.add(log).await.map_err(|error| OpenError::Log { log: name, error })?;
+        self.ensure_access().await
+    }
+
+    /// Makes the access log, where there are logs of events and none yet.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub async fn ensure_access(&self) -> Result<(), OpenError> {
+        if self.access_book().is_some() || self.books.read().is_empty() {
+            return Ok(());
+        }
+        let engine = self.engine.clone();
+        let make = move || {
+            let name = LogName::new(ACCESS_LOG).map_err(|_| CreateError::Kind(Kind::Access))?;
+            engine.create_log(&name, Kind::Access, Visibility::Private)
+        };
+        let made = tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)?;
+        let log = made?;
+        let name = log.meta().name.clone();
+        self.add(log).await.map_err(|error| OpenError::Log { log: name, error })
+    }
+
+    async fn add(&self, log: Arc<Log>) -> Result<(), AuditError> {
+        let meta = log.meta();
+        let state = self.hooks.state(&meta.name).ok_or(AuditError::Stopping)?;
+        let (vault, origin) = (self.vault.clone(), meta.origin.as_str().to_owned());
+        let realm = tokio::task::spawn_blocking(move || vault.realm(origin.as_bytes()));
+        let realm = realm.await.map_err(|_| AuditError::Stopping)??;
+        let keys = Keys::of(&realm);
+        let id = Sha256::new()
+            .chain_update(TERMS_VERSION)
+            .chain_update(keys.pseudonym("index", meta.origin.as_str().as_bytes()))
+            .finalize();
+        let dir = self.index_dir.join(meta.name.as_str());
+        let of = log.clone();
+        let leaf = move |index| {
+            let leaf = of.durable_entries(index..index + 1).ok()?.pop()?;
+            Some(graven_merkle::leaf_hash(&leaf))
+        };
+        let index = EventIndex::open(self.env.fs.clone(), &dir, IndexId(id.into()), leaf)?;
+        let name = meta.name.clone();
+        let book = Arc::new(Book { log, realm, state, index: Arc::new(index), keys });
+        let erased: Vec<_> = book.state.lock().rules.erased().into_iter().collect();
+        if !erased.is_empty() {
+            self.destroy(&book, erased).await?;
+        }
+        let engine = self.engine.clone();
+        let source = Leaves { book: book.clone(), is_full: Arc::new(move || engine.is_disk_full()) };
+        let follower = EventFollower::new(book.index.clone(), source);
+        let following = follower.start(progress(name.clone()))?;
+        self.following.lock().push(following);
+        self.books.write().insert(name, book);
+        Ok(())
+    }
+
+    /// A log of events.
+    pub fn book(&self, log: &str) -> Option<Arc<Book>> {
+        let name = LogName::new(log).ok()?;
+        self.books.read().get(&name).cloned()
+    }
+
+    /// All logs of events.
+    pub fn books(&self) -> Vec<Arc<Book>> {
+        self.books.read().values().cloned().collect()
+    }
+
+    /// The log of what was read and done.
+    pub(crate) fn access_book(&self) -> Option<Arc<Book>> {
+        self.book(ACCESS_LOG).filter(|book| book.log.meta().kind == Kind::Access)
+    }
+
+    /// Ends the indexes' threads and waits for them.
+    pub fn stop(&self) {
+        self.following.lock().drain(..).for_each(EventFollowing::stop);
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time(self.env.clock.wall_ns())
+    }
+}
+
+/// Says how far an index is that has much to read.
+fn progress(log: LogName) -> impl Fn(u64, u64) + Send + 'static {
+    const FAR: u64 = 100_000;
+    let told = Mutex::new(0_u64);
+    move |position, size| {
+        let mut told = told.lock();
+        if size.saturating_sub(position) > FAR && position.abs_diff(*told) > FAR {
+            *told = position;
+            tracing::info!(%log, position, size, "reading the log into the index of events");
+        }
+        metrics::gauge!("graven_event_index_lag_entries", "log" => log.to_string())
+            .set(size.saturating_sub(position) as f64);
+    }
+}
+
+fn entropy(env: &Env) -> Entropy {
+    let source = env.entropy.clone();
+    Arc::new(move |bytes: &mut [u8]| source.fill(bytes))
+}

@@ -1,0 +1,232 @@
+//! Recording: from an event to a durable leaf with its sealed payload.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use graven_event::facts::{EventFacts, RejectedFacts};
+use graven_event::group::parties;
+use graven_event::payload::{Sealer, Subject};
+use graven_event::{Event, Facts, Frame, Invalid, Party, Ref, Time, Unplaced, Word};
+use graven_log::{AppendError, Draft, IdempotencyKey, Patience, Sequenced};
+
+use crate::audit::Audit;
+use crate::book::{Book, content, keyed, producer_name, short};
+use crate::error::AuditError;
+use crate::hook::{bare, refused};
+
+/// How often and how long an event waits for the erasure of somebody in it: a change of epoch takes seconds at most.
+const ERASURE_TRIES: u32 = 200;
+const ERASURE_PAUSE: Duration = Duration::from_millis(50);
+
+thread_local! {
+    /// The packer's memory, kept from event to event.
+    static SEALER: RefCell<Sealer> = RefCell::default();
+}
+
+/// What a caller wants recorded.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// Who calls: the name of its credentials.
+    pub caller: &'a str,
+    /// The events, all or none.
+    pub events: Vec<Event>,
+    /// The producer's numbers.
+    pub numbered: Option<Numbered<'a>>,
+    /// Names the request, so that a repeat is recognised. With numbers it is not needed.
+    pub key: Option<IdempotencyKey<'a>>,
+    /// The retention class's name; empty: the default.
+    pub retention: &'a str,
+    /// What happens when there is no room.
+    pub patience: Patience,
+}
+
+/// A producer's own numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbered<'a> {
+    /// Which stream of the caller's.
+    pub stream: &'a str,
+    /// The number of the first event; the others' follow.
+    pub first: u64,
+}
+
+/// Where events are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// As for any entry.
+    pub sequenced: Sequenced,
+}
+
+impl Audit {
+    /// Records events, and returns once they are durable. What is no event leaves an entry that says so, and is refused.
+    ///
+    /// # Errors
+    /// Nothing was recorded, except where the engine's word is that it cannot be known.
+    pub async fn record(&self, book: &Book, request: Request<'_>) -> Result<Recorded, AuditError> {
+        let now = self.now();
+        for (position, event) in request.events.iter().enumerate() {
+            if let Err(invalid) = event.check(now) {
+                self.reject(book, request.caller, &content(event), &invalid).await?;
+                return Err(AuditError::Invalid { position, invalid });
+            }
+        }
+        let class = book.state.lock().rules.class(request.retention).ok_or(AuditError::NoClass)?;
+        let contents: Vec<Vec<u8>> = match (&request.numbered, &request.key) {
+            (None, None) => Vec::new(),
+            _ => request.events.iter().map(content).collect(),
+        };
+        let mut tries = 0;
+        loop {
+            let recorded = self.record_checked(book, &request, class, &contents, now).await;
+            tries += 1;
+            match recorded {
+                // Somebody was erased while their event was being sealed. They are new, once their key is gone.
+                Err(AuditError::Append(AppendError::Refused(refusal)))
+                    if refusal.code == refused::STALE && tries < ERASURE_TRIES =>
+                {
+                    tokio::time::sleep(ERASURE_PAUSE).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn record_checked(
+        &self,
+        book: &Book,
+        request: &Request<'_>,
+        class: u8,
+        contents: &[Vec<u8>],
+        now: Time,
+    ) -> Result<Recorded, AuditError> {
+        let people = self.people(book, request).await?;
+        let stream = request.numbered.map_or("", |numbered| numbered.stream);
+        let producer = people[&producer_name(request.caller, stream)].reference;
+        let mut drafts = Vec::with_capacity(request.events.len());
+        for (event, offset) in request.events.iter().zip(0..) {
+            let sequence = request.numbered.map_or(0, |numbered| numbered.first.saturating_add(offset));
+            drafts.push(draft(book, event, Place { producer, sequence, class }, &people)?);
+        }
+        let parts: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+        // A number is a name too: while the window remembers it, a repeat is told its index.
+        let numbers = request.numbered.map(|numbered| format!("{producer}/{}", numbered.first));
+        let by_number = numbers.as_deref().map(|key| IdempotencyKey { key, issued_ns: now.0 });
+        let claim = request.key.or(by_number).map(|key| (key, &parts[..]));
+        let sequenced = self.engine.sequence(&book.log, drafts, claim, request.patience).await?;
+        Ok(Recorded { sequenced })
+    }
+
+    /// Leaves an entry that something was refused: by whom and why, with a keyed hash of what it was.
+    ///
+    /// # Errors
+    /// The entry is not durable.
+    pub async fn reject(
+        &self,
+        book: &Book,
+        caller: &str,
+        content: &[u8],
+        invalid: &Invalid,
+    ) -> Result<(), AuditError> {
+        let producer = book.subjects(&self.vault, vec![producer_name(caller, "")]).await?;
+        let reason =
+            Word::new(invalid.reason).map_err(|error| AuditError::Word { field: "reason", error })?;
+        let digest = book.keys.pseudonym("rejected", content);
+        let facts = Facts::Rejected(RejectedFacts { digest, reason });
+        let frame = Frame { producer: producer[0].reference, ..bare(facts, random()?) };
+        self.append(book, &frame).await.map(drop)
+    }
+
+    /// Appends a leaf without payload.
+    pub(crate) async fn append(&self, book: &Book, frame: &Frame) -> Result<Sequenced, AuditError> {
+        let unplaced = Unplaced::new(frame).map_err(|_| AuditError::Damaged(0))?;
+        let draft = Draft::new(unplaced.as_bytes().to_vec().into());
+        Ok(self.engine.sequence(&book.log, vec![draft], None, Patience::Wait).await?)
+    }
+
+    /// Everybody whom the events are about, and their producer, by name.
+    async fn people(
+        &self,
+        book: &Book,
+        request: &Request<'_>,
+    ) -> Result<HashMap<String, Subject>, AuditError> {
+        let stream = request.numbered.map_or("", |numbered| numbered.stream);
+        let mut names = vec![producer_name(request.caller, stream)];
+        names.extend(request.events.iter().flat_map(parties).map(|party| party.subject()));
+        names.sort_unstable();
+        names.dedup();
+        let subjects = book.subjects(&self.vault, names.clone()).await?;
+        Ok(names.into_iter().zip(subjects).collect())
+    }
+}
+
+struct Place {
+    producer: Ref,
+    sequence: u64,
+    class: u8,
+}
+
+fn draft(
+    book: &Book,
+    event: &Event,
+    place: Place,
+    people: &HashMap<String, Subject>,
+) -> Result<Draft, AuditError> {
+    let of = |party: &Party| people.get(&party.subject()).cloned();
+    let (id, pad): ([u8; 16], [u8; 32]) = (random()?, random()?);
+    let sealed = SEALER.with_borrow_mut(|sealer| sealer.seal(event, &id, &pad, &book.keys.group, of));
+    let sealed = sealed.map_err(|_| AuditError::Stopping)?;
+    let frame = Frame {
+        outcome: Some(event.outcome),
+        retention: place.class,
+        producer: place.producer,
+        sequence: place.sequence,
+        payload: Some(sealed.id),
+        ..bare(Facts::Event(facts(book, event, people)?), id)
+    };
+    let unplaced = Unplaced::new(&frame).map_err(|error| {
+        let invalid = Invalid { field: "event".to_owned(), reason: "limit", what: error.to_string() };
+        AuditError::Invalid { position: 0, invalid }
+    })?;
+    let attachment = [&[place.class][..], &sealed.bytes].concat();
+    let draft = Draft::new(unplaced.as_bytes().to_vec().into());
+    Ok(draft.with_attachment(Bytes::from(attachment)))
+}
+
+fn facts(book: &Book, event: &Event, people: &HashMap<String, Subject>) -> Result<EventFacts, AuditError> {
+    let person = |party: &Party| people.get(&party.subject()).ok_or(AuditError::Stopping);
+    let actor = person(&event.actor)?;
+    let of_targets = event.targets.iter().filter_map(graven_event::Target::as_party);
+    let targets =
+        of_targets.map(|party| person(&party).map(|found| found.reference)).collect::<Result<_, _>>()?;
+    let token = event.token.as_ref().and_then(|token| token.id.as_ref());
+    let ip = event.context.ip.as_ref();
+    Ok(EventFacts {
+        action: word("action", &event.action)?,
+        product: event.source.product.as_ref().map(|product| word("source.product", product)).transpose()?,
+        event_time: event.time.map(Time::nanoseconds),
+        actor: actor.reference,
+        client: event.client.as_ref().map(person).transpose()?.map(|client| client.reference),
+        targets,
+        requested: words(&event.scope.requested)?,
+        granted: words(&event.scope.granted)?,
+        used: words(&event.scope.used)?,
+        token: token.map(|id| short(&book.keys.pseudonym("token", id.as_bytes()))),
+        // Under the actor's key: gone with it, and nothing that links two people.
+        place: ip.map(|ip| short(&keyed(&actor.key, "place", ip.as_bytes()))),
+    })
+}
+
+pub(crate) fn word(field: &'static str, text: &str) -> Result<Word, AuditError> {
+    Word::new(text).map_err(|error| AuditError::Word { field, error })
+}
+
+fn words(texts: &[String]) -> Result<Vec<Word>, AuditError> {
+    texts.iter().map(|text| word("scope", text)).collect()
+}
+
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], AuditError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(bytes)
+}
