@@ -58,11 +58,13 @@
 //! The bytes on disk are drawn in `files.rs` and `rows.rs`.
 
 mod epoch;
+mod erasure;
 mod error;
 mod files;
 pub mod master;
 mod rows;
 mod secret;
+mod start;
 mod subject;
 mod turns;
 mod vault;

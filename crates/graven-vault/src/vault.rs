@@ -1,20 +1,22 @@
 //! The vault itself.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use graven_store::{ChainFile, Fs};
+use graven_store::Fs;
 use parking_lot::RwLock;
 
-use crate::epoch::{Draft, Epoch, Home, SEGMENT_BYTES, is_ours};
+use crate::epoch::{Draft, Epoch, Home, SEGMENT_BYTES};
+use crate::erasure::{Doomed, Survivors};
 use crate::error::{OpenError, WriteError};
 use crate::files::{HEAD, Stamp, damaged, io_at, read_head};
 use crate::master::MasterKey;
-use crate::rows::{Read, Row};
+use crate::rows::Row;
 use crate::secret::{Entropy, Name, SecretKey};
+use crate::start::{refuse_remains, remember};
 use crate::subject::{Known, REF_BYTES, Realm, RealmKeys, Subject, SubjectRef};
 use crate::turns::Turns;
 
@@ -192,11 +194,9 @@ impl Vault {
     /// [`WriteError::NoRoom`] and [`WriteError::Master`] changed nothing; after any other error the vault must be opened
     /// again, and then the erasure happened as a whole or not at all.
     pub fn erase(&self, erasures: &[(&Realm, SubjectRef)]) -> Result<Erased, WriteError> {
+        erasures.iter().for_each(|(realm, _)| self.assert_ours(realm));
         let mut turn = self.turns.turn()?;
         let doomed = Doomed::of(erasures);
-        for realm in doomed.0.values().map(|(realm, _)| realm) {
-            self.assert_ours(realm);
-        }
         let destroyed = doomed.count_known();
         if destroyed == 0 {
             turn.writer().append(doomed.tombstones()).map_err(WriteError::Failed)?;
@@ -243,139 +243,6 @@ impl Vault {
         let is_ours = self.realms.read().get(realm.name().as_bytes()).is_some_and(|ours| ours.is_same(realm));
         assert!(is_ours, "the realm is of another vault");
     }
-}
-
-/// What is to be erased and is not yet, by realm.
-struct Doomed(BTreeMap<u32, (Realm, HashSet<SubjectRef>)>);
-
-impl Doomed {
-    fn of(erasures: &[(&Realm, SubjectRef)]) -> Self {
-        let mut doomed = BTreeMap::new();
-        for (realm, reference) in erasures {
-            if !realm.read(|members| members.erased.contains(reference)) {
-                let (_, refs) =
-                    doomed.entry(realm.number()).or_insert_with(|| (Realm::clone(realm), HashSet::new()));
-                refs.insert(*reference);
-            }
-        }
-        Self(doomed)
-    }
-
-    fn has(&self, realm: &Realm, reference: SubjectRef) -> bool {
-        self.0.get(&realm.number()).is_some_and(|(_, refs)| refs.contains(&reference))
-    }
-
-    fn count_known(&self) -> usize {
-        let known = |(realm, refs): &(Realm, HashSet<SubjectRef>)| {
-            realm.read(|members| refs.iter().filter(|reference| members.has(**reference)).count())
-        };
-        self.0.values().map(known).sum()
-    }
-
-    fn tombstones(&self) -> impl Iterator<Item = Row<'_>> {
-        self.0.values().flat_map(|(realm, refs)| {
-            let number = realm.number();
-            refs.iter().map(move |reference| Row::Tombstone(number, *reference))
-        })
-    }
-
-    /// Erases them in memory.
-    fn forget(&self) {
-        for (realm, refs) in self.0.values() {
-            realm.write(|members| {
-                for reference in refs {
-                    members.erase(*reference);
-                }
-            });
-        }
-    }
-}
-
-/// All that goes on in the next epoch: gathered first, so that no lock is held while it is written.
-struct Survivors(Vec<(Realm, Vec<Subject>, Vec<SubjectRef>)>);
-
-impl Survivors {
-    fn of(realms: &HashMap<Name, Realm>, doomed: &Doomed) -> Self {
-        let mut realms: Vec<_> = realms.values().cloned().collect();
-        realms.sort_unstable_by_key(Realm::number);
-        let of_realm = |realm: Realm| {
-            let (subjects, erased) = realm.read(|members| {
-                let survives = |subject: &&Subject| !doomed.has(&realm, subject.reference());
-                (
-                    members.subjects().filter(survives).cloned().collect(),
-                    members.erased.iter().copied().collect(),
-                )
-            });
-            (realm, subjects, erased)
-        };
-        Self(realms.into_iter().map(of_realm).collect())
-    }
-
-    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.0.iter().flat_map(|(realm, subjects, erased)| {
-            let number = realm.number();
-            std::iter::once(Row::Realm(realm))
-                .chain(subjects.iter().map(move |subject| Row::Subject(number, subject)))
-                .chain(erased.iter().map(move |reference| Row::Tombstone(number, *reference)))
-        })
-    }
-}
-
-/// Puts a row that was read where it belongs.
-fn remember(realms: &mut Vec<Realm>, row: Read) -> Result<(), &'static str> {
-    let of = |realms: &Vec<Realm>, number: u32| {
-        usize::try_from(number)
-            .ok()
-            .and_then(|number| realms.get(number).cloned())
-            .ok_or("a row is of no realm")
-    };
-    match row {
-        Read::Realm { number, name, keys } if usize::try_from(number) == Ok(realms.len()) => {
-            realms.push(Realm::new(number, name, keys));
-        }
-        Read::Realm { .. } => return Err("its realms are out of order"),
-        Read::Subject(number, subject) => {
-            if !of(realms, number)?.write(|members| members.insert(subject)) {
-                return Err("a subject is there twice, or was erased");
-            }
-        }
-        Read::Tombstone(number, reference) => {
-            if !of(realms, number)?.write(|members| !members.has(reference) && members.erase(reference)) {
-                return Err("a reference is erased twice, or is not");
-            }
-        }
-        Read::Next => {}
-    }
-    Ok(())
-}
-
-/// A crash while a vault was made leaves a first epoch that holds nothing, and no head. Anything more is a vault that lost
-/// its head, and nothing is made over it.
-fn refuse_remains(home: &Home) -> Result<(), OpenError> {
-    let Home { fs, dir, .. } = home;
-    let exists = || OpenError::Exists(dir.clone());
-    let names = fs.list(dir).map_err(io_at(dir))?;
-    if names.iter().any(|name| name == HEAD) {
-        return Err(exists());
-    }
-    let remains: Vec<_> = names.iter().filter(|name| is_ours(name)).collect();
-    let is_first =
-        |name: &&&String| name.starts_with("epoch-1.key") || name.starts_with("epoch-1-0.subjects");
-    if !remains.iter().all(|name| is_first(&name)) {
-        return Err(exists());
-    }
-    let first = Stamp { vault: [0; 16], epoch: 1 }.segment_path(dir, 0);
-    if fs.exists(&first).map_err(io_at(&first))? {
-        let records = ChainFile::peek(&**fs, &first).map_err(io_at(&first))?;
-        if records.iter().skip(1).any(|record| !record.is_empty()) {
-            return Err(exists());
-        }
-    }
-    for name in remains {
-        let path = dir.join(name);
-        fs.remove_file(&path).map_err(io_at(&path))?;
-    }
-    fs.sync_dir(dir).map_err(io_at(dir))
 }
 
 fn entropy(error: std::io::Error) -> WriteError {

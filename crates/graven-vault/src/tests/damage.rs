@@ -129,7 +129,7 @@ fn a_vault_that_is_gone_is_not_made_and_one_without_its_head_is_not_overwritten(
     assert!(matches!(open(&disk), Err(OpenError::Missing(_))));
     assert!(disk.list(Path::new(DIR)).unwrap().is_empty());
 
-    let mut headless = image.clone();
+    let mut headless = image;
     headless.remove(&Path::new(DIR).join("head"));
     disk.restore(&headless);
     assert!(matches!(open(&disk), Err(OpenError::Missing(_))));

@@ -27,7 +27,9 @@ fn figures() {
         for caller in 0..callers {
             let (vault, realm) = (&vault, &realm);
             scope.spawn(move || {
-                (0..each).for_each(|n| drop(make(vault, realm, &format!("first:{caller}:{n}"))))
+                for n in 0..each {
+                    make(vault, realm, &format!("first:{caller}:{n}"));
+                }
             });
         }
     });
