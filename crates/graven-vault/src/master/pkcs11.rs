@@ -27,6 +27,8 @@ use crate::secret::{Entropy, KEY_BYTES, SecretKey};
 
 const IV_BYTES: usize = 12;
 const TAG_BITS: u64 = 128;
+/// The context of what is wrapped only to see whether the token works.
+const PROBE: &[u8] = b"graven probe";
 /// The length of the key, as tokens count it.
 const KEY_LEN: u64 = KEY_BYTES as u64;
 
@@ -157,32 +159,36 @@ impl MasterKey for Pkcs11Master {
     }
 
     fn unwrap(&self, wrapped: &[u8], context: &[u8]) -> Result<SecretKey, MasterError> {
+        self.decrypt(wrapped, context)?.or_else(|error| {
+            // Libraries answer a tag that does not hold by many codes, "general error" among them. A token that decrypts
+            // what it wrapped just now is well, and it is the wrapped key that is wrong.
+            let probe = SecretKey::new(&[0; KEY_BYTES]);
+            let is_well = self.wrap(&probe, PROBE).and_then(|probe| self.decrypt(&probe, PROBE));
+            if matches!(is_well, Ok(Ok(_))) { Err(MasterError::Wrong) } else { Err(unavailable(error)) }
+        })
+    }
+}
+
+impl Pkcs11Master {
+    /// The key, or what the token said when it was to decrypt it.
+    fn decrypt(&self, wrapped: &[u8], context: &[u8]) -> Result<Result<SecretKey, Error>, MasterError> {
         let (iv, sealed) = wrapped.split_first_chunk::<IV_BYTES>().ok_or(MasterError::Wrong)?;
         let mut iv = *iv;
         self.with_session(|session| {
             let master = self.find(session)?;
             let gcm = gcm(&mut iv, context)?;
-            let key = Zeroizing::new(session.decrypt(&gcm, master, sealed).map_err(refused)?);
-            key.first_chunk::<KEY_BYTES>()
-                .filter(|_| key.len() == KEY_BYTES)
-                .map(SecretKey::new)
-                .ok_or(MasterError::Wrong)
+            let key = match session.decrypt(&gcm, master, sealed) {
+                Ok(key) => Zeroizing::new(key),
+                Err(error) => return Ok(Err(error)),
+            };
+            let whole = key.first_chunk::<KEY_BYTES>().filter(|_| key.len() == KEY_BYTES);
+            Ok(Ok(SecretKey::new(whole.ok_or(MasterError::Wrong)?)))
         })
     }
 }
 
 fn gcm<'a>(iv: &'a mut [u8], context: &'a [u8]) -> Result<Mechanism<'a>, MasterError> {
     Ok(Mechanism::AesGcm(GcmParams::new(iv, context, TAG_BITS.into()).map_err(unavailable)?))
-}
-
-/// Tokens say in several ways that a tag does not hold.
-fn refused(error: Error) -> MasterError {
-    match error {
-        Error::Pkcs11(RvError::EncryptedDataInvalid | RvError::EncryptedDataLenRange, _) => {
-            MasterError::Wrong
-        }
-        error => unavailable(error),
-    }
 }
 
 /// What the library says names functions and codes, never a PIN or a key.
