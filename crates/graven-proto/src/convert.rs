@@ -1,10 +1,12 @@
-//! From messages to the types of `graven-merkle` and back.
+//! From messages to the types of `graven-merkle`, and in [`event`] to those of `graven-event`, and back.
 //!
 //! A message that converts has fields of the right shape, and nothing more: the hashes of a proof prove
 //! nothing before a verifier has seen them, with a tree size and root taken from a verified checkpoint.
 //!
 //! The messages repeat what a proof is about (indices and sizes), for display and for other languages.
 //! The types here leave that out: a verifier gets it from the caller, who knows what was asked.
+
+pub mod event;
 
 use bytes::Bytes;
 use graven_merkle::{

@@ -7,7 +7,7 @@
 //! - [`Refusal`]: how a service says no, in a form that a program can act on. The server builds it,
 //!   the client reads it back.
 //! - [`limits`]: the bounds that both sides keep.
-//! - [`convert`]: from messages to the types of `graven-merkle` and back.
+//! - [`convert`]: from messages to the types of `graven-merkle` and `graven-event`, and back.
 //! - [`FILE_DESCRIPTOR_SET`]: the same definitions for gRPC reflection.
 //!
 //! Nothing here opens a socket, and nothing here verifies: what a message says is a claim until
