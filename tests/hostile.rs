@@ -18,10 +18,16 @@ mod h2;
 mod house;
 #[path = "hostile/http1.rs"]
 mod http1;
+#[allow(dead_code)] // Shared with the tests of access tokens, which use more of it.
+#[path = "support/issuer.rs"]
+mod issuer;
 #[path = "hostile/proxy.rs"]
 mod proxy;
 #[path = "hostile/resources.rs"]
 mod resources;
+#[allow(dead_code)]
+#[path = "support/tokens.rs"]
+mod tokens;
 #[path = "hostile/transport.rs"]
 mod transport;
 

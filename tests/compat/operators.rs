@@ -14,6 +14,7 @@ use crate::{
 #[test]
 fn settings_and_credentials_are_still_understood() {
     let house = House::new();
+    house.secret("id.secret", "secret");
     for name in ["graven.toml", "credentials.toml"] {
         house.secret(name, &fs::read_to_string(Path::new(FOLDER).join(name)).unwrap());
     }

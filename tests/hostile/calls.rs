@@ -16,7 +16,7 @@ use tonic::{
 pub(crate) struct Method {
     /// Its last part, such as `Append`.
     pub(crate) name: String,
-    path: String,
+    pub(crate) path: String,
     /// The numbers of the fields that lead to the log's name; empty where it names none.
     log: Vec<u32>,
 }
@@ -77,10 +77,21 @@ impl Method {
         log: &str,
         authorization: &[String],
     ) -> Result<(), Status> {
+        let headers: Vec<_> = authorization.iter().map(|value| ("authorization", value.clone())).collect();
+        self.call_with(channel, log, &headers).await
+    }
+
+    /// As [`call`](Self::call), with whatever headers.
+    pub(crate) async fn call_with(
+        &self,
+        channel: &Channel,
+        log: &str,
+        headers: &[(&'static str, String)],
+    ) -> Result<(), Status> {
         let mut request = Request::new(tokio_stream::once(self.request(log)));
-        for value in authorization {
+        for (name, value) in headers {
             let value: AsciiMetadataValue = value.parse().unwrap();
-            request.metadata_mut().append("authorization", value);
+            request.metadata_mut().append(*name, value);
         }
         request.set_timeout(std::time::Duration::from_secs(5));
         let mut client = tonic::client::Grpc::new(channel.clone());

@@ -1,6 +1,9 @@
 //! Who may do what: every call with every kind of credential, and tiles alike.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use graven_proto::{Refusal, v1::ErrorReason};
 use tokio::runtime::Runtime;
@@ -11,6 +14,8 @@ use crate::{
     calls::{self, Method},
     house::{Credential, House},
     http1::Connection,
+    issuer::LocalIssuer,
+    tokens::SigningKey,
 };
 
 /// What a call needs. A method that is not here fails the test: whoever adds one says what it needs.
@@ -36,6 +41,9 @@ const NEEDED: [(&str, &str); 19] = [
     ("AddCosignature", "witness"),
 ];
 
+/// Every permission that there is. Those that no call needs yet open nothing.
+const PERMISSIONS: [&str; 8] = ["append", "read", "admin", "witness", "query", "reveal", "erase", "audit"];
+
 /// Logs that are there, one that is public, and one that is not there.
 const LOGS: [&str; 3] = ["audit", "open", "nobody"];
 
@@ -57,8 +65,13 @@ struct Guarded {
 
 impl Guarded {
     fn new(credentials: &[&Credential]) -> Self {
+        Self::trusting(credentials, "")
+    }
+
+    /// One that knows more than tokens of its own.
+    fn trusting(credentials: &[&Credential], more: &str) -> Self {
         let house = House::new();
-        house.know(credentials, "");
+        house.know(credentials, more);
         let settings = crate::house::OPEN.split("[tls]").next().unwrap().to_owned()
             + "[access]"
             + crate::house::OPEN.split("[access]").nth(1).unwrap();
@@ -103,13 +116,21 @@ fn bearer(token: &str) -> Vec<String> {
 
 #[test]
 fn every_call_needs_its_own_permission_on_its_own_log() {
-    let grants = ["append", "read", "admin", "witness"].iter().flat_map(|permission| {
+    let (key, issuer) = issuer();
+    let grants = PERMISSIONS.iter().flat_map(|permission| {
         LOGS.iter().chain(&["*", "elsewhere"]).map(move |log| format!("{permission}:{log}"))
     });
     let credentials: BTreeMap<_, _> = grants
         .map(|grant| (grant.clone(), Credential::new(&grant.replace(['*', ':'], "-"), &[grant.as_str()])))
         .collect();
-    let guarded = Guarded::new(&credentials.values().collect::<Vec<_>>());
+    let guarded = Guarded::trusting(&credentials.values().collect::<Vec<_>>(), &entry(&issuer));
+    // Each grant by a token of the server's, and by one of an issuer with the scope of that name.
+    let tokens: Vec<_> = credentials
+        .iter()
+        .map(|(grant, credential)| {
+            (grant, [credential.token.clone(), access_token(&key, &issuer, &format!("graven:{grant}"))])
+        })
+        .collect();
     let channel = guarded.channel();
     let needed: BTreeMap<_, _> = NEEDED.into();
     let methods = calls::methods();
@@ -124,7 +145,7 @@ fn every_call_needs_its_own_permission_on_its_own_log() {
             let call = |authorization: &[String]| guarded.call(&channel, method, log, authorization);
             assert_eq!(call(&[]), End::Missing, "{}", at("nothing"));
             assert_eq!(call(&bearer("gvn_unknown")), End::Invalid, "{}", at("an unknown token"));
-            for (grant, credential) in &credentials {
+            for (grant, tokens) in &tokens {
                 let (permission, on) = grant.split_once(':').unwrap();
                 // The list of all logs is nobody's who may administer one of them.
                 let covers = on == "*" || (on == log && method.name != "ListLogs");
@@ -133,12 +154,14 @@ fn every_call_needs_its_own_permission_on_its_own_log() {
                     // It cannot be undone, and the rest of the table needs the log.
                     continue;
                 }
-                assert_eq!(call(&bearer(&credential.token)), expected, "{}", at(grant));
-                cells += 1;
+                for token in tokens {
+                    assert_eq!(call(&bearer(token)), expected, "{}", at(grant));
+                    cells += 1;
+                }
             }
         }
     }
-    assert_eq!(cells, 19 * 3 * 20 - 2 * 2);
+    assert_eq!(cells, 2 * (19 * 3 * 40 - 2 * 2));
     // Nothing came of all the calls that were refused, and of those that were not only what they may.
     let admin = &credentials["admin:*"];
     let made = methods.iter().find(|it| it.name == "CreateLog").unwrap();
@@ -147,6 +170,60 @@ fn every_call_needs_its_own_permission_on_its_own_log() {
         End::Forbidden
     );
     assert_eq!(guarded.call(&channel, made, "new", &bearer(&admin.token)), End::LetIn);
+}
+
+/// An issuer of access tokens, and its key.
+fn issuer() -> (SigningKey, LocalIssuer) {
+    let key = SigningKey::es256("one");
+    let issuer = LocalIssuer::start(&[&key]);
+    (key, issuer)
+}
+
+/// How it is trusted.
+fn entry(issuer: &LocalIssuer) -> String {
+    format!("[[issuer]]\nname = \"corp\"\nurl = \"{}\"\naudience = [\"graven\"]\n", issuer.url)
+}
+
+fn access_token(key: &SigningKey, issuer: &LocalIssuer, scope: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    key.token(&serde_json::json!({
+        "iss": issuer.url, "aud": "graven", "sub": "somebody", "client_id": "c", "jti": scope, "iat": now,
+        "exp": now + 3600, "scope": scope,
+    }))
+}
+
+#[test]
+fn what_is_no_grant_among_scopes_opens_nothing() {
+    let (key, issuer) = issuer();
+    let guarded = Guarded::trusting(&[], &entry(&issuer));
+    let channel = guarded.channel();
+    let methods = calls::methods();
+    let head = methods.iter().find(|it| it.name == "GetTreeHead").unwrap();
+    let call = |scope: &str| {
+        guarded.call(&channel, head, "audit", &bearer(&access_token(&key, &issuer, scope)))
+    };
+    for scope in [
+        "",
+        "openid profile",
+        "read:audit",
+        "graven:read",
+        "graven:read:",
+        "graven:read:Audit",
+        "graven:read:audi",
+        "graven:read:audit2",
+        "graven:read:aud*",
+        "graven:read:*audit",
+        "graven:*:audit",
+        "GRAVEN:read:audit",
+        "graven:read:audit,graven:read:*",
+        "graven:graven:read:audit",
+        "graven:append:audit graven:admin:* graven:query:audit",
+    ] {
+        assert_eq!(call(scope), End::Forbidden, "{scope}");
+    }
+    for scope in ["graven:read:audit", "x graven:read:* y", "graven:nothing graven:read:audit"] {
+        assert_eq!(call(scope), End::LetIn, "{scope}");
+    }
 }
 
 #[test]

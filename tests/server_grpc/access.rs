@@ -7,7 +7,7 @@ use graven_log::Config;
 use graven_proto::v1::append_stream_request::Message;
 use graven_proto::v1::witness_service_client::WitnessServiceClient;
 use graven_proto::v1::{self, LogKind};
-use graven_server::{Access, Ask, Caller, Denied, Permission, Presented, ServerOptions};
+use graven_server::{Access, Ask, Caller, Denied, Identifying, KnownBy, Permission, Presented, ServerOptions};
 use prost::Message as _;
 use tonic::Code;
 
@@ -20,8 +20,8 @@ type Asked = Vec<(Option<String>, Permission)>;
 struct Closed(Mutex<Asked>);
 
 impl Access for Closed {
-    fn identify(&self, _: &Presented<'_>) -> Result<Caller, Denied> {
-        Ok(Caller::named("somebody", []))
+    fn identify(&self, _: &Presented<'_>) -> Identifying {
+        Identifying::Known(Ok(Caller::known("somebody", [], KnownBy::Nothing)))
     }
 
     fn permit(&self, _: &Caller, ask: &Ask<'_>) -> Result<(), Denied> {

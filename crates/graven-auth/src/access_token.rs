@@ -189,9 +189,14 @@ impl BoundTo {
         if bound_to == Self::default() { Err(unknown) } else { Ok(bound_to) }
     }
 
-    /// Whether it is bound at all.
-    pub fn anything(&self) -> bool {
-        self.key.is_some() || self.certificate.is_some()
+    /// How such a token is shown, in a word: `bearer`, `dpop`, `mtls` or `dpop+mtls`.
+    pub fn method(&self) -> &'static str {
+        match (self.key, self.certificate) {
+            (None, None) => "bearer",
+            (Some(_), None) => "dpop",
+            (None, Some(_)) => "mtls",
+            (Some(_), Some(_)) => "dpop+mtls",
+        }
     }
 }
 

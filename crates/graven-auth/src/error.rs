@@ -119,7 +119,7 @@ pub enum Outage {
 impl TokenError {
     /// All words of [`label`](Self::label).
     pub const LABELS: [&'static str; 17] = [
-        "too_long", "malformed", "algorithm", "type", "critical", "unknown_key", "signature", "issuer", "audience", "expired",
+        "too_long", "malformed", "algorithm", "type", "critical", "unknown_key", "signature", "issuer", "audience", "access_expired",
         "not_yet", "claim", "inactive", "opaque", "binding", "proof", "unavailable",
     ];
 

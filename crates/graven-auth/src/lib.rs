@@ -47,6 +47,7 @@ mod jws;
 mod key;
 mod memory;
 mod proof;
+mod roots;
 mod validator;
 
 pub use access_token::{AccessToken, BoundTo, MAX_LEEWAY, MAX_TOKEN_BYTES, Rules};
@@ -57,4 +58,5 @@ pub use issuer::{
 pub use key::{Algorithm, KeySet, PublicKey};
 pub use memory::{MAX_PROOFS, Replays};
 pub use proof::{Call, MAX_PROOF_BYTES, PROOF_WINDOW_S, Proven, ServerUrl, verify_proof};
+pub use roots::{Roots, RootsError};
 pub use validator::{Accepted, Scheme, Shown, Validator};

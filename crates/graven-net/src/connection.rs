@@ -82,7 +82,7 @@ async fn plaintext(
 ) -> io::Result<()> {
     metrics::counter!("graven_connections_total", "transport" => "plaintext").increment(1);
     stream.set_nodelay(true)?;
-    let peer = Peer { address: stream.peer_addr()?, names: Vec::new() };
+    let peer = Peer { address: stream.peer_addr()?, names: Vec::new(), certificate: None };
     drive(stream, peer, router, limits, draining, activity).await
 }
 
@@ -97,11 +97,11 @@ async fn encrypted(
     stream.set_nodelay(true)?;
     let address = stream.peer_addr()?;
     let shaken = tokio::time::timeout(limits.handshake_timeout, tls.accept(stream)).await;
-    let (stream, names) = shaken.map_err(io::Error::other).flatten().inspect_err(|_| {
+    let (stream, names, certificate) = shaken.map_err(io::Error::other).flatten().inspect_err(|_| {
         metrics::counter!("graven_connections_refused_total", "reason" => "handshake").increment(1);
     })?;
     metrics::counter!("graven_connections_total", "transport" => "tls").increment(1);
-    drive(stream, Peer { address, names }, router, limits, draining, activity).await
+    drive(stream, Peer { address, names, certificate }, router, limits, draining, activity).await
 }
 
 async fn drive(

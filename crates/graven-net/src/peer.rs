@@ -9,4 +9,6 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The DNS names and URIs in the client certificate that TLS verified; none without one.
     pub names: Vec<String>,
+    /// SHA-256 of that certificate, which tokens can be bound to (RFC 8705 §3.1).
+    pub certificate: Option<[u8; 32]>,
 }

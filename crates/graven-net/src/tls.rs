@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig, version};
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -80,13 +81,16 @@ impl Tls {
         self.0.load().not_after
     }
 
-    /// Shakes hands; with the stream come the names in the client's certificate.
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Vec<String>)> {
+    /// Shakes hands; with the stream come the names in the client's certificate, and its SHA-256.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> io::Result<(TlsStream<TcpStream>, Vec<String>, Option<[u8; 32]>)> {
         let acceptor = TlsAcceptor::from(self.0.load().config.clone());
         let stream = acceptor.accept(stream).await?;
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let names = shown.map(names).unwrap_or_default();
-        Ok((stream, names))
+        let (names, hash) = (shown.map(names).unwrap_or_default(), shown.map(|shown| Sha256::digest(shown).into()));
+        Ok((stream, names, hash))
     }
 }
 

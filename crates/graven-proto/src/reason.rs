@@ -59,7 +59,8 @@ impl ErrorReason {
             | Self::NotPublishedYet
             | Self::WitnessesAwaited
             | Self::IndexBehind
-            | Self::AccessUnrecorded => Code::Unavailable,
+            | Self::AccessUnrecorded
+            | Self::IssuerUnreachable => Code::Unavailable,
             Self::WaitTimedOut => Code::DeadlineExceeded,
             Self::StoredDataDamaged => Code::DataLoss,
             Self::LogKindUnsupported => Code::Unimplemented,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use graven_auth::TokenError;
 use metrics::{Counter, Gauge, Histogram};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -94,7 +95,7 @@ impl RpcMeter {
 
 /// Begins the counts that alerts watch, so that the first refusal shows as a rise from nothing.
 pub(crate) fn begin() {
-    for reason in ["missing", "invalid", "expired", "permission"] {
+    for reason in ["missing", "invalid", "permission"].into_iter().chain(TokenError::LABELS) {
         metrics::counter!("graven_auth_refusals_total", "reason" => reason).increment(0);
     }
     for reason in ["limit", "handshake"] {

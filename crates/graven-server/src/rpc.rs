@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use graven_auth::{Outage, TokenError};
 use graven_log::LogName;
 use graven_net::Peer;
 use http_body::{Body as HttpBody, Frame};
@@ -19,7 +20,7 @@ use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use crate::access::{Access, Denied, Presented};
+use crate::access::{Access, Caller, Denied, Identifying, Presented};
 use crate::deadline;
 use crate::meter::{Meters, RpcMeter};
 use crate::options::OnCall;
@@ -66,7 +67,7 @@ impl<S> Layer<S> for RpcLayer {
 
 impl<S, B> Service<http::Request<B>> for Rpc<S>
 where
-    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
     B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
@@ -79,7 +80,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let meter = self.layer.meters.rpc(request.uri().path());
         let span = tracing::info_span!(
             "call",
@@ -92,18 +93,55 @@ where
             otel.name = Empty,
             otel.kind = Empty,
         );
-        let asks_who = meter.asks_who();
-        let (end, method) = (End::new(span.clone(), meter.clone()), &meter.path()[1..]);
         let peer = request.extensions().get::<Arc<Peer>>().cloned();
-        let presented = Presented { headers: request.headers(), peer: peer.as_deref() };
-        let known = self.layer.access.identify(&presented).and_then(|caller| match caller.name() {
+        let presented = Presented {
+            method: request.method(),
+            path: request.uri().path(),
+            headers: request.headers(),
+            peer: peer.as_deref(),
+        };
+        let identifying = self.layer.access.identify(&presented);
+        let end = End::new(span.clone(), meter);
+        match identifying {
+            Identifying::Known(known) => self.admit(known, request.map(Body::new), end),
+            Identifying::Asking(asking) => {
+                // This one was asked whether it is ready; its clone will be.
+                let clone = self.clone();
+                let mut this = std::mem::replace(self, clone);
+                let answer = async move {
+                    let known = tokio::time::timeout(this.layer.timeout, asking).await;
+                    let known = known.unwrap_or(Err(Denied::Token(TokenError::Unavailable(Outage::Introspection))));
+                    this.admit(known, request.map(Body::new), end).await
+                };
+                Box::pin(answer.instrument(span))
+            }
+        }
+    }
+}
+
+impl<S> Rpc<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    /// Lets a caller in that may call at all, and answers everybody else before anything of the body is read: strangers fill no
+    /// memory.
+    fn admit(
+        &mut self,
+        known: Result<Caller, Denied>,
+        mut request: http::Request<Body>,
+        end: End,
+    ) -> BoxFuture<'static, Result<http::Response<Body>, S::Error>> {
+        let span = end.span.clone();
+        let asks_who = end.meter.asks_who();
+        let known = known.and_then(|caller| match caller.name() {
             None if asks_who => Err(Denied::Missing),
             _ => Ok(caller),
         });
         let caller = match known {
             Ok(caller) => caller,
             Err(denied) => {
-                // Before anything of the body is read: strangers fill no memory.
                 let refusal = span.in_scope(|| denied.refusal());
                 return Box::pin(std::future::ready(Ok(end.refuse(&refusal.into()))));
             }
@@ -113,7 +151,7 @@ where
             // Strangers do not decide what is traced.
             if let Some(on_call) = &self.layer.on_call {
                 on_call(&span, request.headers());
-                span.record("otel.name", method);
+                span.record("otel.name", &end.meter.path()[1..]);
             }
         }
         let understood = Understood::default();
@@ -121,7 +159,7 @@ where
         let timeout =
             deadline::of(request.headers()).map_or(self.layer.timeout, |it| it.min(self.layer.timeout));
         request.extensions_mut().insert(caller);
-        let answer = span.in_scope(|| self.inner.call(request.map(Body::new)));
+        let answer = span.in_scope(|| self.inner.call(request));
         let answer = async move {
             match tokio::time::timeout(timeout, answer).await {
                 Ok(response) => response.map(|response| end.follow(response, &understood)),

@@ -201,7 +201,7 @@ where
 /// Which pages of other origins may call.
 fn cors(options: &ServerOptions) -> CorsLayer {
     let grpc = ["grpc-status", "grpc-message", "grpc-status-details-bin"].map(HeaderName::from_static);
-    let sent = ["x-grpc-web", "x-user-agent", "grpc-timeout"].map(HeaderName::from_static);
+    let sent = ["x-grpc-web", "x-user-agent", "grpc-timeout", "dpop"].map(HeaderName::from_static);
     CorsLayer::new()
         .allow_origin(options.web_origins.clone())
         .allow_methods([Method::POST])

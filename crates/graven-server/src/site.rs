@@ -132,7 +132,7 @@ async fn respond(core: &Core, request: &Parts, wanted: Wanted<'_>) -> Response<B
     let log = core.engine.log(name.as_str());
     let public = log.as_ref().is_some_and(|log| log.meta().visibility == Visibility::Public);
     // Whoever may not read a log does not learn whether there is one.
-    if !public && let Err(denied) = permit(core, request, &name) {
+    if !public && let Err(denied) = permit(core, request, &name).await {
         return tracing::debug_span!("request", log = %name).in_scope(|| refused(&denied));
     }
     let Some(log) = log else { return not_found() };
@@ -151,9 +151,11 @@ async fn respond(core: &Core, request: &Parts, wanted: Wanted<'_>) -> Response<B
     response
 }
 
-fn permit(core: &Core, request: &Parts, log: &LogName) -> Result<(), Denied> {
+async fn permit(core: &Core, request: &Parts, log: &LogName) -> Result<(), Denied> {
     let peer = request.extensions.get::<Arc<Peer>>().map(Arc::as_ref);
-    let caller = core.access.identify(&Presented { headers: &request.headers, peer })?;
+    let (method, path) = (&request.method, request.uri.path());
+    let identifying = core.access.identify(&Presented { method, path, headers: &request.headers, peer });
+    let caller = identifying.answer().await?;
     core.access.permit(&caller, &Ask { log: Some(log), permission: Permission::Read })
 }
 
@@ -209,11 +211,16 @@ fn full(kind: HeaderValue, cached: HeaderValue, bytes: Bytes) -> Response<Body> 
 fn refused(denied: &Denied) -> Response<Body> {
     let status = match denied {
         Denied::Permission { .. } => StatusCode::FORBIDDEN,
-        Denied::Missing | Denied::Invalid | Denied::Expired => StatusCode::UNAUTHORIZED,
+        Denied::Token(error) if error.is_outage() => StatusCode::SERVICE_UNAVAILABLE,
+        Denied::Missing | Denied::Invalid | Denied::Expired | Denied::Token(_) => StatusCode::UNAUTHORIZED,
     };
-    let mut response = text(status, format!("{}\n", denied.refusal().message()));
-    if status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"graven\""));
+    let refusal = denied.refusal();
+    let mut response = text(status, format!("{}\n", refusal.message()));
+    if let Some(challenge) = denied.challenge() {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(delay) = refusal.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(delay.as_secs()));
     }
     response
 }

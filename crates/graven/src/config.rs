@@ -65,6 +65,14 @@ pub(crate) fn run(args: ConfigArgs) -> Outcome {
     if !expiring.is_empty() {
         output::line(format_args!("             expired, or soon: {}", expiring.join(", ")))?;
     }
+    for issuer in credentials.validator().iter().flat_map(|validator| validator.issuers()) {
+        let asked = match &issuer.introspection {
+            None => "its tokens are checked by its keys alone",
+            Some(asked) if asked.signed => "it is asked about its tokens",
+            Some(_) => "it is asked about opaque tokens",
+        };
+        output::line(format_args!("issuer       {}: {}: {asked}", issuer.name, issuer.rules.issuer))?;
+    }
     for (log, witnessing) in &prepared.config.witnessing {
         let count = witnessing.policy().witnesses().count();
         let publish = match witnessing.publish {

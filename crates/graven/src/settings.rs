@@ -12,6 +12,7 @@
 //!
 //! [access]
 //! credentials = "credentials.toml" # who may do what
+//! urls = ["https://log.example.com:4740"] # where callers reach this server: DPoP proofs must be for one of these
 //!
 //! [ops]
 //! listen = "127.0.0.1:4741"        # metrics and probes; "off" for none
@@ -121,6 +122,8 @@ pub(crate) enum ClientAuthSetting {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AccessSettings {
     pub(crate) credentials: PathBuf,
+    #[serde(default)]
+    pub(crate) urls: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize, PartialEq)]

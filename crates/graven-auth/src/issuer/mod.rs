@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
 use self::introspection::Introspection;
@@ -16,7 +15,7 @@ use self::keys::Keys;
 use self::metadata::Discovery;
 use crate::fetch::{Address, Fetcher};
 use crate::jws::Jws;
-use crate::{AccessToken, Outage, Rules, TokenError};
+use crate::{AccessToken, Outage, Roots, Rules, TokenError};
 
 /// The longest that keys may be in use without having been fetched again.
 pub const MAX_KEYS_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -27,7 +26,7 @@ pub const MAX_INTROSPECTION_AGE: Duration = Duration::from_secs(300);
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// An issuer, as an operator describes it.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct IssuerSettings {
     /// What logs and metrics call it.
     pub name: String,
@@ -42,7 +41,7 @@ pub struct IssuerSettings {
     /// How to ask about tokens; `None`: it is never asked, and opaque tokens are not known.
     pub introspection: Option<IntrospectionSettings>,
     /// Whom to believe that it is the one at its address.
-    pub tls: Arc<ClientConfig>,
+    pub roots: Roots,
 }
 
 /// Whether tokens may, or must, be bound to a key (RFC 9449).
@@ -58,7 +57,7 @@ pub enum Proofs {
 }
 
 /// How to ask an issuer about a token (RFC 7662).
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct IntrospectionSettings {
     /// Where, instead of where its metadata says.
     pub url: Option<String>,
@@ -106,7 +105,7 @@ impl Issuer {
     /// See [`SettingsError`].
     pub fn new(settings: IssuerSettings, clock: Clock) -> Result<Self, SettingsError> {
         settings.check()?;
-        let fetcher = Fetcher::new(settings.tls.clone());
+        let fetcher = Fetcher::new(settings.roots.config());
         let discovery = Arc::new(Discovery::new(&settings.rules.issuer, fetcher.clone()));
         let address = |url: &Option<String>, what| {
             url.as_ref().map(|url| Address::parse(url).ok_or(SettingsError::Url(what))).transpose()
@@ -194,40 +193,6 @@ impl IssuerSettings {
             return Err(SettingsError::Empty("audience"));
         }
         if self.rules.algorithms.is_empty() { Err(SettingsError::Empty("algorithms")) } else { Ok(()) }
-    }
-}
-
-impl PartialEq for IssuerSettings {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-            && self.rules == other.rules
-            && self.keys_url == other.keys_url
-            && self.keys_max_age == other.keys_max_age
-            && self.proofs == other.proofs
-            && self.introspection == other.introspection
-            && Arc::ptr_eq(&self.tls, &other.tls)
-    }
-}
-
-impl PartialEq for IntrospectionSettings {
-    fn eq(&self, other: &Self) -> bool {
-        self.url == other.url
-            && self.client_id == other.client_id
-            && *self.client_secret == *other.client_secret
-            && (self.opaque, self.signed, self.max_age) == (other.opaque, other.signed, other.max_age)
-    }
-}
-
-impl fmt::Debug for IssuerSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssuerSettings")
-            .field("name", &self.name)
-            .field("rules", &self.rules)
-            .field("keys_url", &self.keys_url)
-            .field("keys_max_age", &self.keys_max_age)
-            .field("proofs", &self.proofs)
-            .field("introspection", &self.introspection)
-            .finish_non_exhaustive()
     }
 }
 

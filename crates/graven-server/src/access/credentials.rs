@@ -1,4 +1,4 @@
-//! Static credentials: tokens of which only the hash is kept, and names in client certificates.
+//! Credentials: tokens of which only the hash is kept, names in client certificates, and issuers of access tokens.
 //!
 //! ```toml
 //! [[token]]                                  # Authorization: Bearer gvn_…
@@ -13,6 +13,8 @@
 //! grants = ["append:audit"]
 //! ```
 //!
+//! `[[issuer]]`: see `access/issuers.rs`.
+//!
 //! A token is 32 random bytes, so a plain hash hides it, and looking the hash up says nothing about tokens that are
 //! close to it. The file holds no secret; who may write to it decides who may do what.
 
@@ -23,15 +25,14 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
-use http::header::AUTHORIZATION;
+use graven_auth::{Accepted, Scheme, Shown, Validator};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Access, Caller, Denied, Grant, GrantError, Presented};
+use super::issuers::{self, IssuerEntry};
+use super::{Access, Caller, Denied, Grant, GrantError, Identifying, KnownBy, Presented};
 
-/// The longest token: more than a signed one needs.
-pub const MAX_TOKEN_BYTES: usize = 4096;
 /// What answers and logs call somebody.
 const MAX_NAME_BYTES: usize = 128;
 /// Entries of one file.
@@ -47,6 +48,9 @@ pub struct Token(Zeroizing<String>);
 pub struct Credentials {
     tokens: HashMap<[u8; 32], Known>,
     clients: HashMap<String, Caller>,
+    issuers: Arc<[IssuerEntry]>,
+    /// Without it, no access token is known.
+    validator: Option<Validator>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,6 +96,14 @@ pub enum CredentialsError {
         "every token and client needs a name of 1 to {MAX_NAME_BYTES} visible ASCII bytes: it stands in answers and logs"
     )]
     Nameless,
+    /// An issuer that cannot be trusted like this.
+    #[error("issuer `{name}`: {what}")]
+    Issuer {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// Too many.
     #[error("{0} credentials are too many: at most {MAX_CREDENTIALS}")]
     TooMany(usize),
@@ -104,6 +116,8 @@ struct File {
     token: Vec<TokenEntry>,
     #[serde(default)]
     client: Vec<ClientEntry>,
+    #[serde(default)]
+    issuer: Vec<IssuerEntry>,
 }
 
 #[derive(Deserialize)]
@@ -157,12 +171,12 @@ impl Credentials {
     /// It is no such file; the error names the entry at fault.
     pub fn parse(text: &str) -> Result<Self, CredentialsError> {
         let file: File = toml::from_str(text).map_err(|error| misread(text, &error))?;
-        let count = file.token.len() + file.client.len();
+        let count = file.token.len() + file.client.len() + file.issuer.len();
         if count > MAX_CREDENTIALS {
             return Err(CredentialsError::TooMany(count));
         }
         let mut names = std::collections::HashSet::new();
-        let mut caller = |name: &str, grants: &[String]| {
+        let mut named = |name: &str| {
             if !(1..=MAX_NAME_BYTES).contains(&name.len())
                 || !name.bytes().all(|byte| byte.is_ascii_graphic())
             {
@@ -171,13 +185,21 @@ impl Credentials {
             if !names.insert(name.to_owned()) {
                 return Err(CredentialsError::Twice(name.to_owned()));
             }
+            Ok(())
+        };
+        for issuer in &file.issuer {
+            named(issuer.name())?;
+        }
+        IssuerEntry::check(&file.issuer)?;
+        let mut caller = |name: &str, grants: &[String], by| {
+            named(name)?;
             let grants: Result<Vec<Grant>, _> = grants.iter().map(|grant| grant.parse()).collect();
             let grants = grants.map_err(|error| CredentialsError::Grant { name: name.to_owned(), error })?;
-            Ok(Caller::named(name, grants))
+            Ok(Caller::known(name, grants, by))
         };
-        let mut credentials = Self::default();
+        let mut credentials = Self { issuers: file.issuer.into(), ..Self::default() };
         for TokenEntry { name, sha256, grants, expires } in file.token {
-            let caller = caller(&name, &grants)?;
+            let caller = caller(&name, &grants, KnownBy::Token)?;
             let digest = unhex(&sha256).ok_or_else(|| CredentialsError::Digest(name.clone()))?;
             let expires = expires.map(|at| time(&at).ok_or_else(|| CredentialsError::Expires(name.clone())));
             let known = Known { caller, expires: expires.transpose()? };
@@ -186,7 +208,7 @@ impl Credentials {
             }
         }
         for ClientEntry { name, san, grants } in file.client {
-            let caller = caller(&name, &grants)?;
+            let caller = caller(&name, &grants, KnownBy::Certificate)?;
             if credentials.clients.insert(san.clone(), caller).is_some() {
                 return Err(CredentialsError::Twice(san));
             }
@@ -194,9 +216,26 @@ impl Credentials {
         Ok(credentials)
     }
 
-    /// How many tokens and clients there are.
+    /// With what checks the tokens of [`issuers`](Self::issuers). Without it none of them counts.
+    #[must_use]
+    pub fn with_validator(mut self, validator: Validator) -> Self {
+        self.validator = Some(validator);
+        self
+    }
+
+    /// What checks them now.
+    pub fn validator(&self) -> Option<&Validator> {
+        self.validator.as_ref()
+    }
+
+    /// The issuers that the file names.
+    pub fn issuers(&self) -> &[IssuerEntry] {
+        &self.issuers
+    }
+
+    /// How many tokens, clients and issuers there are.
     pub fn len(&self) -> usize {
-        self.tokens.len() + self.clients.len()
+        self.tokens.len() + self.clients.len() + self.issuers.len()
     }
 
     /// Whether nobody may do anything.
@@ -216,18 +255,53 @@ impl Credentials {
         soon.filter_map(|known| known.caller.name()).collect()
     }
 
-    fn identify(&self, presented: &Presented<'_>) -> Result<Caller, Denied> {
-        if let Some(token) = bearer(presented)? {
-            let known = self.tokens.get(&digest(token)).ok_or(Denied::Invalid)?;
-            if known.expires.is_some_and(|at| at <= SystemTime::now()) {
-                return Err(Denied::Expired);
-            }
-            return Ok(known.caller.clone());
+    fn identify(&self, presented: &Presented<'_>) -> Identifying {
+        let shown = match presented.token() {
+            Ok(Some(shown)) => shown,
+            Ok(None) => return Identifying::Known(Ok(self.by_certificate(presented))),
+            Err(denied) => return Identifying::Known(Err(denied)),
+        };
+        if let Some(known) = self.tokens.get(&shown.token_hash) {
+            return Identifying::Known(known.shown(&shown));
         }
+        match &self.validator {
+            // What begins like ours is ours, and nobody else learns of it.
+            Some(validator) if !shown.token.starts_with(PREFIX) => self.by_issuer(validator, shown),
+            _ => Identifying::Known(Err(Denied::Invalid)),
+        }
+    }
+
+    fn by_certificate(&self, presented: &Presented<'_>) -> Caller {
         let names = presented.peer.map(|peer| &peer.names[..]).unwrap_or_default();
         let known = names.iter().find_map(|name| self.clients.get(name));
-        Ok(known.cloned().unwrap_or_else(Caller::anonymous))
+        known.cloned().unwrap_or_else(Caller::anonymous)
     }
+
+    fn by_issuer(&self, validator: &Validator, shown: Shown<'_>) -> Identifying {
+        if let Some(known) = validator.recall(&shown) {
+            return Identifying::Known(known.map(|it| of_token(&self.issuers, it)).map_err(Denied::Token));
+        }
+        let (validator, issuers, shown) = (validator.clone(), self.issuers.clone(), shown.into_owned());
+        Identifying::Asking(Box::pin(async move { Ok(of_token(&issuers, validator.accept(&shown).await?)) }))
+    }
+}
+
+impl Known {
+    fn shown(&self, shown: &Shown<'_>) -> Result<Caller, Denied> {
+        // It is bound to no key, so nothing can prove one.
+        if shown.scheme != Scheme::Bearer || shown.proof.is_some() {
+            return Err(Denied::Invalid);
+        }
+        if self.expires.is_some_and(|at| at <= SystemTime::now()) { Err(Denied::Expired) } else { Ok(self.caller.clone()) }
+    }
+}
+
+/// Whoever has such a token may do what its scopes say, and goes by its issuer's name: its own is nothing for logs.
+fn of_token(issuers: &[IssuerEntry], Accepted { token, issuer }: Accepted) -> Caller {
+    let name = issuer.settings().name.as_str();
+    let entry = issuers.iter().find(|entry| entry.name() == name);
+    let grants = entry.map(|entry| issuers::grants(&token.scopes, entry.scope_prefix())).unwrap_or_default();
+    Caller::known(name, grants, KnownBy::OAuth(token))
 }
 
 impl Keyring {
@@ -248,21 +322,9 @@ impl Keyring {
 }
 
 impl Access for Keyring {
-    fn identify(&self, presented: &Presented<'_>) -> Result<Caller, Denied> {
+    fn identify(&self, presented: &Presented<'_>) -> Identifying {
         self.0.load().identify(presented)
     }
-}
-
-/// The bearer token (RFC 6750 §2.1). Other schemes, and more than one header, are not understood and refused.
-fn bearer<'a>(presented: &Presented<'a>) -> Result<Option<&'a [u8]>, Denied> {
-    let mut headers = presented.headers.get_all(AUTHORIZATION).iter();
-    let Some(header) = headers.next() else { return Ok(None) };
-    let bytes = header.as_bytes();
-    let (scheme, token) = bytes.split_at_checked("Bearer ".len()).ok_or(Denied::Invalid)?;
-    let is_one = headers.next().is_none() && scheme.eq_ignore_ascii_case(b"bearer ");
-    let is_token =
-        !token.is_empty() && token.len() <= MAX_TOKEN_BYTES && token.iter().all(u8::is_ascii_graphic);
-    if is_one && is_token { Ok(Some(token)) } else { Err(Denied::Invalid) }
 }
 
 /// Where a file is wrong. Only what cannot hold a secret is repeated: names of keys that we know.
@@ -271,7 +333,8 @@ fn misread(text: &str, error: &toml::de::Error) -> CredentialsError {
     let what = match error.message() {
         known if known.starts_with("missing field") => known,
         _ => {
-            "not understood: a [[token]] has name, sha256, grants and perhaps expires, a [[client]] name, san and grants"
+            "not understood: a [[token]] has name, sha256, grants and perhaps expires, a [[client]] name, san and grants, an \
+             [[issuer]] name, url, audience and more"
         }
     };
     CredentialsError::Toml { line: 1 + before.matches('\n').count(), what: what.to_owned() }
@@ -296,9 +359,11 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 mod tests {
     use super::*;
     use crate::access::{Ask, Permission};
+    use graven_auth::MAX_TOKEN_BYTES;
     use graven_log::LogName;
     use graven_net::Peer;
     use http::HeaderMap;
+    use http::header::AUTHORIZATION;
 
     fn file(token: &Token, extra: &str) -> String {
         format!(
@@ -313,8 +378,12 @@ mod tests {
             headers.append(AUTHORIZATION, value.parse().unwrap());
         }
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), names };
-        credentials.identify(&Presented { headers: &headers, peer: Some(&peer) })
+        let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), names, certificate: None };
+        let (method, path) = (&http::Method::GET, "/");
+        match credentials.identify(&Presented { method, path, headers: &headers, peer: Some(&peer) }) {
+            Identifying::Known(known) => known,
+            Identifying::Asking(_) => panic!("nobody else is asked about such credentials"),
+        }
     }
 
     #[test]

@@ -6,21 +6,34 @@
 
 mod credentials;
 mod grant;
+mod issuers;
+mod presented;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use graven_auth::{AccessToken, Binding, TokenError};
 use graven_log::LogName;
 use graven_net::Peer;
 use graven_proto::Refusal;
 use graven_proto::v1::ErrorReason;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, Method};
 
-pub use credentials::{Credentials, CredentialsError, Keyring, MAX_TOKEN_BYTES, Token};
+pub use credentials::{Credentials, CredentialsError, Keyring, Token};
 pub use grant::{Grant, GrantError, Permission};
+pub use issuers::IssuerEntry;
+
+/// When to try again where an issuer is out of reach: it is asked no sooner.
+const ISSUER_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a caller shows for itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Presented<'a> {
+    /// The request's method.
+    pub method: &'a Method,
+    /// The request's path, without its query.
+    pub path: &'a str,
     /// The request's headers.
     pub headers: &'a HeaderMap,
     /// The other end of its connection; `None` where that is not known.
@@ -32,6 +45,28 @@ pub struct Presented<'a> {
 pub struct Caller {
     name: Option<Arc<str>>,
     grants: Arc<[Grant]>,
+    by: KnownBy,
+}
+
+/// How a caller is known.
+#[derive(Clone, Debug)]
+pub enum KnownBy {
+    /// Not at all: nobody asks here, or nothing was shown.
+    Nothing,
+    /// A token of the operator's.
+    Token,
+    /// A client certificate.
+    Certificate,
+    /// An access token of an issuer: on whose behalf, which client, for what. None of it may stand in a log or a metric.
+    OAuth(Arc<AccessToken>),
+}
+
+/// The answer to who somebody is: at once, or after somebody else was asked.
+pub enum Identifying {
+    /// At once.
+    Known(Result<Caller, Denied>),
+    /// Later.
+    Asking(BoxFuture<'static, Result<Caller, Denied>>),
 }
 
 /// One call's wish.
@@ -57,6 +92,9 @@ pub enum Denied {
     /// What was shown is too old.
     #[error("this token has expired: ask the operator for a new one (`graven token new`)")]
     Expired,
+    /// An access token that does not count.
+    #[error("{0}")]
+    Token(#[from] TokenError),
     /// The caller is known and may not do this.
     #[error("{caller} may not do this: it needs the grant `{needed}`")]
     Permission {
@@ -69,11 +107,9 @@ pub enum Denied {
 
 /// Says who callers are and what they may do.
 pub trait Access: Send + Sync + 'static {
-    /// Who shows this. Somebody who shows nothing is [`Caller::anonymous`]; whoever shows something must be right.
-    ///
-    /// # Errors
-    /// What is shown is not valid.
-    fn identify(&self, presented: &Presented<'_>) -> Result<Caller, Denied>;
+    /// Who shows this. Somebody who shows nothing is [`Caller::anonymous`]; whoever shows something must be right, or is
+    /// denied.
+    fn identify(&self, presented: &Presented<'_>) -> Identifying;
 
     /// Whether this caller may do this.
     ///
@@ -89,30 +125,35 @@ pub trait Access: Send + Sync + 'static {
 pub struct Open;
 
 impl Access for Open {
-    fn identify(&self, _: &Presented<'_>) -> Result<Caller, Denied> {
-        Ok(Caller::everybody())
+    fn identify(&self, _: &Presented<'_>) -> Identifying {
+        Identifying::Known(Ok(Caller::everybody()))
     }
 }
 
 impl Caller {
     /// Nobody in particular: may do nothing.
     pub fn anonymous() -> Self {
-        Self { name: None, grants: Arc::default() }
+        Self { name: None, grants: Arc::default(), by: KnownBy::Nothing }
     }
 
     /// Anybody, where everybody may do everything.
     pub fn everybody() -> Self {
-        Self { name: Some("everybody".into()), grants: Grant::all().into() }
+        Self::known("everybody", Grant::all(), KnownBy::Nothing)
     }
 
-    /// Somebody with these grants.
-    pub fn named(name: impl Into<Arc<str>>, grants: impl Into<Arc<[Grant]>>) -> Self {
-        Self { name: Some(name.into()), grants: grants.into() }
+    /// Somebody with these grants and no others.
+    pub fn known(name: impl Into<Arc<str>>, grants: impl Into<Arc<[Grant]>>, by: KnownBy) -> Self {
+        Self { name: Some(name.into()), grants: grants.into(), by }
     }
 
-    /// The name that the operator gave; `None` for [`anonymous`](Self::anonymous).
+    /// The name that the operator gave: of the credentials, or of the issuer. `None` for [`anonymous`](Self::anonymous).
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// How the caller is known.
+    pub fn known_by(&self) -> &KnownBy {
+        &self.by
     }
 
     fn require(&self, ask: &Ask<'_>) -> Result<(), Denied> {
@@ -131,6 +172,7 @@ impl Denied {
             Self::Missing => "missing",
             Self::Invalid => "invalid",
             Self::Expired => "expired",
+            Self::Token(error) => error.label(),
             Self::Permission { .. } => "permission",
         }
     }
@@ -141,9 +183,41 @@ impl Denied {
         tracing::debug!(reason = self.label(), "refused");
         let reason = match self {
             Self::Missing => ErrorReason::CredentialsMissing,
-            Self::Invalid | Self::Expired => ErrorReason::CredentialsInvalid,
+            Self::Token(error) if error.is_outage() => ErrorReason::IssuerUnreachable,
+            Self::Invalid | Self::Expired | Self::Token(_) => ErrorReason::CredentialsInvalid,
             Self::Permission { .. } => ErrorReason::PermissionMissing,
         };
-        Refusal::new(reason, self.to_string())
+        let refusal = Refusal::new(reason, self.to_string());
+        if reason == ErrorReason::IssuerUnreachable { refusal.with_retry_after(ISSUER_AGAIN) } else { refusal }
+    }
+
+    /// What HTTP says of it (RFC 6750 §3, RFC 9449 §7.1); `None` where the caller is not at fault.
+    pub(crate) fn challenge(&self) -> Option<HeaderValue> {
+        Some(HeaderValue::from_static(match self {
+            // Whoever shows nothing is told no error (RFC 6750 §3.1).
+            Self::Missing => "Bearer realm=\"graven\"",
+            Self::Token(error) if error.is_outage() => return None,
+            Self::Token(TokenError::Proof(_)) => {
+                "DPoP realm=\"graven\", algs=\"ES256 EdDSA RS256 PS256\", error=\"invalid_dpop_proof\""
+            }
+            Self::Token(TokenError::Binding(Binding::ProofMissing | Binding::OtherKey | Binding::Demanded)) => {
+                "DPoP realm=\"graven\", algs=\"ES256 EdDSA RS256 PS256\", error=\"invalid_token\""
+            }
+            Self::Invalid | Self::Expired | Self::Token(_) => "Bearer realm=\"graven\", error=\"invalid_token\"",
+            Self::Permission { .. } => "Bearer realm=\"graven\", error=\"insufficient_scope\"",
+        }))
+    }
+}
+
+impl Identifying {
+    /// The answer, once it is there.
+    ///
+    /// # Errors
+    /// What is shown is not valid, or whether it is cannot be told now.
+    pub async fn answer(self) -> Result<Caller, Denied> {
+        match self {
+            Self::Known(known) => known,
+            Self::Asking(asking) => asking.await,
+        }
     }
 }

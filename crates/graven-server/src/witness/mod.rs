@@ -10,11 +10,10 @@
 
 mod client;
 mod push;
-mod roots;
 mod service;
 
 pub use client::{WitnessAnswer, WitnessCallError, WitnessClient};
-pub use roots::{WitnessRoots, WitnessRootsError};
+pub use graven_auth::{Roots as WitnessRoots, RootsError as WitnessRootsError};
 
 pub(crate) use push::push_until;
 pub(crate) use service::WitnessApi;

@@ -3,7 +3,7 @@
 //! What cannot be used leaves what is in use in place, and is said in the log and the metrics.
 
 use std::{
-    fs,
+    fs, iter,
     net::SocketAddr,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -11,9 +11,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use graven_server::{ClientAuth, Credentials, Keyring, Tls};
+use graven_auth::{Roots, ServerUrl, Validator};
+use graven_server::{ClientAuth, Credentials, IssuerEntry, Keyring, Tls};
 use metrics::{counter, gauge};
 use tokio::signal::unix::Signal;
+use zeroize::Zeroizing;
 
 use crate::{
     exit::{Failure, Outcome},
@@ -42,9 +44,10 @@ type Print = Option<(u64, i64, i64, u64)>;
 
 impl Material {
     pub(crate) fn load(tls: Option<TlsSettings>, access: Option<AccessSettings>) -> Outcome<Self> {
-        let seen = prints(tls.as_ref(), access.as_ref());
+        // Before they are read. What the credentials name is not known yet: where there is such a thing, all is read once more.
+        let seen = prints(tls.as_ref(), access.as_ref(), &Credentials::default());
         let tls = tls.map(|settings| load_tls(&settings).map(|tls| (settings, tls))).transpose()?;
-        let keyring = |settings: &_| load_credentials(settings).map(|known| Arc::new(Keyring::new(known)));
+        let keyring = |settings: &_| load_credentials(settings, None).map(|known| Arc::new(Keyring::new(known)));
         let access =
             access.map(|settings| keyring(&settings).map(|keyring| (settings, keyring))).transpose()?;
         Ok(Self { tls, access, seen })
@@ -89,7 +92,7 @@ impl Material {
                 () = tokio::time::sleep(LOOK_EVERY) => false,
             };
             let tls = self.tls.as_ref().map(|(settings, _)| settings);
-            let now = prints(tls, self.access.as_ref().map(|(settings, _)| settings));
+            let now = prints(tls, self.access.as_ref().map(|(settings, _)| settings), &self.credentials());
             if is_asked || now[0] != self.seen[0] {
                 self.reload_tls();
             }
@@ -109,7 +112,8 @@ impl Material {
 
     fn reload_credentials(&self) {
         let Some((settings, keyring)) = &self.access else { return };
-        let loaded = load_credentials(settings).map(|credentials| keyring.replace(credentials));
+        let before = keyring.credentials();
+        let loaded = load_credentials(settings, before.validator()).map(|new| keyring.replace(new));
         told("credentials", loaded);
     }
 
@@ -120,13 +124,17 @@ impl Material {
     }
 }
 
-/// The files of TLS, and those of credentials.
-fn prints(tls: Option<&TlsSettings>, access: Option<&AccessSettings>) -> [Vec<Print>; 2] {
+/// The files of TLS, and those of credentials, with what these name.
+fn prints(tls: Option<&TlsSettings>, access: Option<&AccessSettings>, known: &Credentials) -> [Vec<Print>; 2] {
     let tls = tls.into_iter().flat_map(|settings| {
         [Some(&settings.cert), Some(&settings.key), settings.client_ca.as_ref()].into_iter().flatten()
     });
-    let access = access.into_iter().map(|settings| &settings.credentials);
-    [tls.map(|path| print(path)).collect(), access.map(|path| print(path)).collect()]
+    let access = access.into_iter().flat_map(|settings| {
+        let path = &settings.credentials;
+        let named = known.issuers().iter().flat_map(|entry| [entry.secret_file(), entry.ca_file()]);
+        iter::once(path.clone()).chain(named.flatten().map(|file| beside(path, file)))
+    });
+    [tls.map(|path| print(path)).collect(), access.map(|path| print(&path)).collect()]
 }
 
 fn told(what: &'static str, loaded: Outcome) {
@@ -181,12 +189,66 @@ fn load_tls(settings: &TlsSettings) -> Outcome<Tls> {
     Ok(tls)
 }
 
-fn load_credentials(settings: &AccessSettings) -> Outcome<Credentials> {
+/// Reads credentials, and what they name. Issuers that are as they were `before` keep what they know.
+fn load_credentials(settings: &AccessSettings, before: Option<&Validator>) -> Outcome<Credentials> {
     let path = &settings.credentials;
     let text = read(path, WRITE_BITS)?;
     let wrong = |error: &dyn std::fmt::Display| Failure::trouble(format_args!("{}: {error}", path.display()));
     let text = String::from_utf8(text).map_err(|error| wrong(&error))?;
-    Credentials::parse(&text).map_err(|error| wrong(&error))
+    let credentials = Credentials::parse(&text).map_err(|error| wrong(&error))?;
+    if credentials.issuers().is_empty() {
+        return Ok(credentials);
+    }
+    let servers = settings.urls.iter().map(|url| {
+        ServerUrl::parse(url).ok_or_else(|| {
+            Failure::trouble(format_args!("access.urls: {url:?} is no address of a server: write https://HOST:PORT"))
+        })
+    });
+    let servers = servers.collect::<Outcome<Vec<_>>>()?;
+    if let Some(entry) = credentials.issuers().iter().find(|entry| entry.takes_proofs() && servers.is_empty()) {
+        let what = format!("issuer `{}` takes DPoP proofs: say in access.urls for which addresses", entry.name());
+        return Err(wrong(&what));
+    }
+    let issuers = credentials.issuers().iter().map(|entry| load_issuer(entry, path));
+    let issuers = issuers.collect::<Outcome<Vec<_>>>()?;
+    let validator = match before {
+        Some(before) => before.renewed(issuers, servers),
+        None => Validator::new(issuers, servers, Arc::new(SystemTime::now)),
+    };
+    let validator = validator.map_err(|(name, error)| wrong(&format_args!("issuer `{name}`: {error}")))?;
+    Ok(credentials.with_validator(validator))
+}
+
+fn load_issuer(entry: &IssuerEntry, credentials: &Path) -> Outcome<graven_auth::IssuerSettings> {
+    let secret = entry.secret_file().map(|file| {
+        let file = beside(credentials, file);
+        let bytes = Zeroizing::new(read(&file, KEY_BITS)?);
+        let text = str::from_utf8(&bytes).map_err(|_| ()).map(str::trim);
+        let text = text.ok().filter(|text| !text.is_empty() && !text.contains(char::is_control));
+        text.map(|text| Zeroizing::new(text.to_owned())).ok_or_else(|| {
+            Failure::trouble(format_args!("{}: it must hold one line, the client's secret", file.display()))
+        })
+    });
+    let roots = match entry.ca_file() {
+        Some(file) => {
+            let file = beside(credentials, file);
+            let wrong = |error| Failure::trouble(format_args!("{}: {error}", file.display()));
+            Roots::from_pem(&read(&file, WRITE_BITS)?).map_err(wrong)?
+        }
+        None => system_roots().or_else(|_| Roots::nobody()).map_err(Failure::trouble)?,
+    };
+    Ok(entry.settings(secret.transpose()?, roots))
+}
+
+/// The CAs of this machine.
+pub(super) fn system_roots() -> Result<Roots, graven_auth::RootsError> {
+    let found = rustls_native_certs::load_native_certs();
+    Roots::new(found.certs.into_iter().map(|certificate| certificate.to_vec()))
+}
+
+/// A file that another one names.
+fn beside(path: &Path, file: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).join(file)
 }
 
 /// A file's bytes, unless its mode has a bit that it must not have.

@@ -14,7 +14,7 @@ use graven_server::{Open, ServerOptions, WitnessRoots};
 
 use super::{
     ServeArgs,
-    material::{Material, WRITE_BITS, read},
+    material::{Material, WRITE_BITS, read, system_roots},
 };
 use crate::{
     exit::{Failure, Outcome},
@@ -83,10 +83,7 @@ fn witness_roots(config: &Config, settings: &Settings) -> Outcome<BTreeMap<LogNa
                 WitnessRoots::from_pem(&pem).map_err(wrong)?
             }
             None if witnessing.policy().witnesses().any(|it| it.url.as_ref().is_some_and(is_https)) => {
-                let found = rustls_native_certs::load_native_certs();
-                let found =
-                    WitnessRoots::new(found.certs.into_iter().map(|certificate| certificate.to_vec()));
-                found.map_err(|error| {
+                system_roots().map_err(|error| {
                     Failure::trouble(format_args!("witnessing.{log}: the system's CA certificates: {error}"))
                 })?
             }
