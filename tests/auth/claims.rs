@@ -48,7 +48,7 @@ fn a_token_for_another_audience_is_not_taken() {
         json!([US, 1]),
         json!({"0": US}),
         json!(null),
-        json!([many, [US]].concat()),
+        json!([many, vec![US]].concat()),
     ] {
         assert_eq!(aud(other.clone()).unwrap_err(), TokenError::Audience, "{other}");
     }

@@ -55,6 +55,17 @@ async fn many_at_once_fetch_once() {
 }
 
 #[tokio::test]
+async fn a_caller_that_goes_away_does_not_keep_the_keys_from_others() {
+    let rig = Rig::new(|_| {});
+    let token = rig.key.token(&rig.claims());
+    let shown = crate::bearer(&token);
+    // It is dropped as soon as it waits for somebody.
+    let gone = tokio::time::timeout(Duration::ZERO, rig.validator.accept(&shown)).await;
+    assert!(gone.is_err());
+    assert!(rig.validator.accept(&shown).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_new_key_is_found_and_an_old_one_ends_with_what_it_signed() {
     let rig = Rig::new(|_| {});
     let old = rig.key.token(&rig.claims());

@@ -1,11 +1,14 @@
 //! What operators and callers see of issuers: refusals, challenges, metrics, and settings that are read again.
 
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::json;
 
 use crate::{
     desk::{Desk, End, bearer, claims, dpop, entry, unique},
+    house::{House, Identity},
+    http1::Connection,
     issuer::{LocalIssuer, Mood},
-    tokens::SigningKey,
+    tokens::{SigningKey, encode, sha256},
     until,
 };
 
@@ -158,4 +161,25 @@ fn settings_are_checked_before_anything_is_served() {
     let without: String = settings.lines().filter(|line| !line.starts_with("urls")).map(|line| format!("{line}\n")).collect();
     desk.house.bench.write("graven.toml", without);
     desk.house.bench.run("config check --config graven.toml").refused(2, "access.urls");
+}
+
+#[test]
+fn a_token_of_a_client_certificate_counts_over_its_own_connection() {
+    let (key, issuer) = issuer();
+    let house = House::new();
+    house.know(&[], &entry(&issuer.url, ""));
+    let server = house.serve();
+    let [own, other] = [(); 2].map(|()| house.clients.certify(&[], &["spiffe://example.com/gateway"], 2099));
+    let der = CertificateDer::from_pem_slice(own.certificate.as_bytes()).unwrap();
+    let mut bound = claims(&issuer.url, READ);
+    bound["cnf"] = json!({"x5t#S256": encode(sha256(&der))});
+    let line = format!("authorization: Bearer {}", key.token(&bound));
+    let over = |identity: Option<&Identity>| {
+        let config = house.client(identity, &[&rustls::version::TLS13]);
+        Connection::new(house.connect(&server, config).unwrap()).get("/audit/checkpoint", &[&line])
+    };
+    over(Some(&own)).served("private, no-cache");
+    over(Some(&other)).refused(401);
+    over(None).refused(401);
+    over(Some(&own)).served("private, no-cache");
 }

@@ -58,10 +58,11 @@ impl SigningKey {
             }
             Pair::Ed25519(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref())}),
             Pair::Rsa(pair) => {
-                let public = pair.public_key();
-                let n = public.modulus().big_endian_without_leading_zero().to_vec();
-                let e = public.exponent().big_endian_without_leading_zero().to_vec();
-                json!({"kty": "RSA", "n": encode(&n), "e": encode(&e)})
+                // RSAPublicKey in DER: with 2048 bits, the modulus is 256 bytes behind 9, and 65537 the last three.
+                let der = pair.public_key().as_ref();
+                let (n, e) = (&der[9..265], &der[der.len() - 3..]);
+                assert_eq!((der.len(), e), (270, &[1, 0, 1][..]));
+                json!({"kty": "RSA", "n": encode(n), "e": encode(e)})
             }
         }
     }

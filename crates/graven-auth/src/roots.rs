@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use ::aws_lc_rs::digest::{Context, SHA256};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, version::TLS13};
 

@@ -76,7 +76,9 @@ impl Keys {
             self.refresh_if_old(issuer, now);
             return Ok((held.set.clone(), held.generation));
         }
-        let fetched = self.fetch(issuer, 0).await;
+        // In a task of its own: a caller that goes away must not take everybody's only attempt in ten seconds with it.
+        let fetching = issuer.clone();
+        let fetched = tokio::spawn(async move { fetching.keys.fetch(&fetching, 0).await }).await.unwrap_or(false);
         match usable(issuer.now()) {
             Some(held) if fetched || suffice(&held.set) => Ok((held.set.clone(), held.generation)),
             // It may be a new key that we could not get: that is not its bearer's fault.
