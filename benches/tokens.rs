@@ -16,7 +16,9 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use graven_auth::{Algorithm, IssuerSettings, KeySet, Proofs, Roots, Rules, Scheme, ServerUrl, Shown, Validator};
+use graven_auth::{
+    Algorithm, IssuerSettings, KeySet, Proofs, Roots, Rules, Scheme, ServerUrl, Shown, Validator,
+};
 use issuer::LocalIssuer;
 use serde_json::json;
 use tokens::{SigningKey, encode, sha256};
@@ -29,7 +31,11 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         println!("{:<7} {:>14} {:>14} {:>18}", "", "first, µs", "remembered, µs", "with a proof, µs");
-        for (alg, key) in [("ES256", SigningKey::es256("k")), ("EdDSA", SigningKey::eddsa("k")), ("RS256", SigningKey::rsa("k"))] {
+        for (alg, key) in [
+            ("ES256", SigningKey::es256("k")),
+            ("EdDSA", SigningKey::eddsa("k")),
+            ("RS256", SigningKey::rsa("k")),
+        ] {
             let [first, remembered, proven] = measure(&key).await;
             println!("{alg:<7} {first:>14.1} {remembered:>14.2} {proven:>18.1}");
         }
@@ -85,7 +91,8 @@ async fn measure(key: &SigningKey) -> [f64; 3] {
         .collect();
     validator.accept(&shown(&bound, Some(&proofs[0]))).await.unwrap();
     let mut next = proofs[1..].iter();
-    let proven = time(|| drop(validator.recall(&shown(&bound, next.next().map(String::as_str))).unwrap().unwrap()));
+    let proven =
+        time(|| drop(validator.recall(&shown(&bound, next.next().map(String::as_str))).unwrap().unwrap()));
     [first, remembered, proven]
 }
 

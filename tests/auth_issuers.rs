@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use graven_auth::{
-    Accepted, Algorithm, IntrospectionSettings, IssuerSettings, Proofs, Roots, Rules, Scheme, ServerUrl, Shown,
-    TokenError, Validator,
+    Accepted, Algorithm, IntrospectionSettings, IssuerSettings, Proofs, Roots, Rules, Scheme, ServerUrl,
+    Shown, TokenError, Validator,
 };
 use issuer::LocalIssuer;
 use serde_json::{Value, json};

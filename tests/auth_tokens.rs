@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+#[path = "auth/attacks.rs"]
+mod attacks;
+#[path = "auth/claims.rs"]
+mod claims;
 #[path = "auth/proofs.rs"]
 mod proofs;
 #[allow(dead_code)] // Shared with tests that use other parts.
 #[path = "support/tokens.rs"]
 mod tokens;
-#[path = "auth/attacks.rs"]
-mod attacks;
-#[path = "auth/claims.rs"]
-mod claims;
 
 use std::time::Duration;
 

@@ -24,7 +24,10 @@ fn a_good_token_counts_by_each_algorithm() {
 #[test]
 fn no_signature_and_no_shared_secret_counts() {
     let issuer = Issuer::new();
-    for alg in ["none", "None", "NONE", "nOnE", "", "HS256", "HS384", "HS512", "ES256K", "ES384", "RS1", "dir", "RSA-OAEP"] {
+    for alg in [
+        "none", "None", "NONE", "nOnE", "", "HS256", "HS384", "HS512", "ES256K", "ES384", "RS1", "dir",
+        "RSA-OAEP",
+    ] {
         for kid in ["es", "rsa", "none"] {
             let header = json!({"alg": alg, "typ": "at+jwt", "kid": kid}).to_string();
             for signature in [vec![], vec![0; 64], vec![0; 32]] {
@@ -35,13 +38,17 @@ fn no_signature_and_no_shared_secret_counts() {
     }
     // A MAC by what everybody can read: the public key as PEM, DER, JWK or modulus.
     let public = issuer.rsa.public();
-    let secrets =
-        [public.to_string(), public["n"].as_str().unwrap().to_owned(), "-----BEGIN PUBLIC KEY-----\n".to_owned()];
+    let secrets = [
+        public.to_string(),
+        public["n"].as_str().unwrap().to_owned(),
+        "-----BEGIN PUBLIC KEY-----\n".to_owned(),
+    ];
     for secret in secrets {
         let header = json!({"alg": "HS256", "typ": "at+jwt", "kid": "rsa"}).to_string();
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
-        let token =
-            compact(&header, &good().to_string(), |message| aws_lc_rs::hmac::sign(&key, message).as_ref().to_vec());
+        let token = compact(&header, &good().to_string(), |message| {
+            aws_lc_rs::hmac::sign(&key, message).as_ref().to_vec()
+        });
         assert_eq!(issuer.refused(&token), TokenError::Algorithm);
     }
 }
@@ -50,7 +57,8 @@ fn no_signature_and_no_shared_secret_counts() {
 fn a_key_is_used_in_its_own_way_only() {
     let issuer = Issuer::new();
     // The name of one key with the algorithm of another.
-    for (key, alg) in [("es", "RS256"), ("es", "EdDSA"), ("ed", "ES256"), ("rsa", "ES256"), ("rsa", "EdDSA")] {
+    for (key, alg) in [("es", "RS256"), ("es", "EdDSA"), ("ed", "ES256"), ("rsa", "ES256"), ("rsa", "EdDSA")]
+    {
         let header = json!({"alg": alg, "typ": "at+jwt", "kid": key});
         for signer in [&issuer.es, &issuer.ed, &issuer.rsa] {
             let token = signer.signed(&header, &good().to_string());
@@ -60,7 +68,9 @@ fn a_key_is_used_in_its_own_way_only() {
     // A key that says what it is for, and a setting that says what is taken at all.
     let pinned = json!({"keys": [{"alg": "RS256", "kty": "RSA", "kid": "rsa", "n": issuer.rsa.public()["n"], "e": "AQAB"}]});
     let pinned = KeySet::parse(pinned.to_string().as_bytes()).unwrap();
-    let by = |alg: &str| issuer.rsa.signed(&json!({"alg": alg, "typ": "at+jwt", "kid": "rsa"}), &good().to_string());
+    let by = |alg: &str| {
+        issuer.rsa.signed(&json!({"alg": alg, "typ": "at+jwt", "kid": "rsa"}), &good().to_string())
+    };
     assert!(issuer.rules.verify(&by("RS256"), &pinned, NOW).is_ok());
     assert_eq!(issuer.rules.verify(&by("PS256"), &pinned, NOW).unwrap_err(), TokenError::UnknownKey);
     let mut strict = Issuer::new();
@@ -103,7 +113,9 @@ fn another_signature_is_wrong() {
 #[test]
 fn the_name_of_a_key_is_a_name_and_nothing_else() {
     let issuer = Issuer::new();
-    let by = |kid: Value| issuer.es.signed(&json!({"alg": "ES256", "typ": "at+jwt", "kid": kid}), &good().to_string());
+    let by = |kid: Value| {
+        issuer.es.signed(&json!({"alg": "ES256", "typ": "at+jwt", "kid": kid}), &good().to_string())
+    };
     for kid in [
         "../../../../dev/null",
         "/etc/passwd",
@@ -154,7 +166,11 @@ fn no_key_comes_from_a_token_and_nobody_is_asked_for_one() {
     for (name, value) in bait {
         let mut header = json!({"alg": "ES256", "typ": "at+jwt", "kid": "es"});
         header[name] = value;
-        assert_eq!(issuer.refused(&mallory.signed(&header, &good().to_string())), TokenError::Signature, "{name}");
+        assert_eq!(
+            issuer.refused(&mallory.signed(&header, &good().to_string())),
+            TokenError::Signature,
+            "{name}"
+        );
         // With the issuer's own signature it changes nothing.
         assert!(issuer.verify(&issuer.es.signed(&header, &good().to_string())).is_ok(), "{name}");
     }
@@ -168,7 +184,8 @@ fn no_key_comes_from_a_token_and_nobody_is_asked_for_one() {
 #[test]
 fn what_can_be_read_in_two_ways_is_not_read() {
     let issuer = Issuer::new();
-    let es = |header: &str, payload: &str| compact(header, payload, |message| issuer.es.sign("ES256", message));
+    let es =
+        |header: &str, payload: &str| compact(header, payload, |message| issuer.es.sign("ES256", message));
     let (header, payload) = (r#"{"alg":"ES256","typ":"at+jwt","kid":"es"}"#, good().to_string());
     assert!(issuer.verify(&es(header, &payload)).is_ok());
     for name in ["aud", "iss", "exp", "sub", "scope", "nbf", "other", "\\u0061ud"] {
@@ -233,7 +250,8 @@ fn a_token_has_one_form_and_a_longest_length() {
     assert_eq!(issuer.refused(&padding(MAX_TOKEN_BYTES)), TokenError::TooLong);
     assert_eq!(issuer.refused(&"x".repeat(10 << 20)), TokenError::TooLong);
     // Deeper than anybody nests.
-    let deep = good().to_string().replacen('{', &format!(r#"{{"a":{}1{},"#, "[".repeat(500), "]".repeat(500)), 1);
+    let deep =
+        good().to_string().replacen('{', &format!(r#"{{"a":{}1{},"#, "[".repeat(500), "]".repeat(500)), 1);
     let header = json!({"alg": "ES256", "typ": "at+jwt", "kid": "es"});
     assert_eq!(issuer.refused(&issuer.es.signed(&header, &deep)), TokenError::Malformed);
 }

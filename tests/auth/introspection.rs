@@ -36,7 +36,10 @@ async fn an_opaque_token_is_what_its_issuer_says() {
     let rig = rig(false);
     rig.says("opaque", rig.answer());
     let accepted = rig.bearer("opaque").await.unwrap();
-    assert_eq!((accepted.token.subject.as_str(), &accepted.token.scopes[..]), ("alice", &["graven:append:audit".to_owned()][..]));
+    assert_eq!(
+        (accepted.token.subject.as_str(), &accepted.token.scopes[..]),
+        ("alice", &["graven:append:audit".to_owned()][..])
+    );
     // `graven:s3cret&more`, each half encoded first.
     assert_eq!(rig.issuer.state().authorization, "Basic Z3JhdmVuOnMzY3JldCUyNm1vcmU=");
     assert_eq!(rig.bearer("other").await.unwrap_err(), TokenError::Inactive);
@@ -159,5 +162,8 @@ fn a_secret_is_not_shown_by_accident() {
     assert!(shown.contains("graven") && !shown.contains("s3cret"), "{shown}");
     let shown = format!("{:?}", rig(true).validator);
     assert!(shown.contains("corp") && !shown.contains("s3cret"), "{shown}");
-    assert!(introspection().max_age <= graven_auth::MAX_INTROSPECTION_AGE && introspection().max_age > Duration::ZERO);
+    assert!(
+        introspection().max_age <= graven_auth::MAX_INTROSPECTION_AGE
+            && introspection().max_age > Duration::ZERO
+    );
 }

@@ -14,7 +14,8 @@ fn claims() -> Value {
 
 fn verify_at(proof: &str, now: u64) -> Result<Proven, Proof> {
     let call = Call { method: "POST", path: PATH, token_hash: sha256("token").try_into().unwrap() };
-    let servers = ["https://log.example.com", "https://[2001:db8::1]:4740/"].map(|it| ServerUrl::parse(it).unwrap());
+    let servers =
+        ["https://log.example.com", "https://[2001:db8::1]:4740/"].map(|it| ServerUrl::parse(it).unwrap());
     verify_proof(proof, &call, &servers, now)
 }
 
@@ -126,7 +127,14 @@ fn a_proof_is_signed_by_the_public_key_in_it() {
     }
     let mut private = key.public();
     private["d"] = json!(encode([1; 32]));
-    for jwk in [private, json!(null), json!("a"), json!({}), json!({"kty": "oct", "k": "AAAA"}), json!([key.public()])] {
+    for jwk in [
+        private,
+        json!(null),
+        json!("a"),
+        json!({}),
+        json!({"kty": "oct", "k": "AAAA"}),
+        json!([key.public()]),
+    ] {
         assert_eq!(with("jwk", jwk), Err(Proof::Malformed));
     }
     assert_eq!(with("crit", json!(["b64"])), Err(Proof::Malformed));
@@ -147,7 +155,15 @@ fn a_servers_address_has_no_path() {
     for good in ["https://log.example.com", "https://log.example.com/", "http://127.0.0.1:4740"] {
         assert!(ServerUrl::parse(good).is_some(), "{good}");
     }
-    for bad in ["", "log.example.com", "https://log.example.com/a", "https://log.example.com?a", "ftp://a", "https://a@b", "https://a:"] {
+    for bad in [
+        "",
+        "log.example.com",
+        "https://log.example.com/a",
+        "https://log.example.com?a",
+        "ftp://a",
+        "https://a@b",
+        "https://a:",
+    ] {
         assert!(ServerUrl::parse(bad).is_none(), "{bad}");
     }
 }

@@ -20,7 +20,10 @@ async fn keys_are_fetched_once_and_tokens_remembered() {
     assert!(rig.validator.recall(&crate::bearer(&token)).is_none(), "nobody was asked yet");
     for _ in 0..5 {
         let accepted = rig.bearer(&token).await.unwrap();
-        assert_eq!((accepted.token.subject.as_str(), accepted.issuer.settings().name.as_str()), ("alice", "corp"));
+        assert_eq!(
+            (accepted.token.subject.as_str(), accepted.issuer.settings().name.as_str()),
+            ("alice", "corp")
+        );
     }
     assert_eq!(rig.issuer.asked(KEYS), 1);
     // It is remembered, and never beyond its end.
@@ -123,7 +126,13 @@ async fn known_keys_hold_through_an_outage_until_they_are_too_old() {
     claims["exp"] = (rig.now() + 100_000).into();
     let token = rig.key.token(&claims);
     rig.bearer(&token).await.unwrap();
-    for mood in [Mood::Down, Mood::Status(500), Mood::Endless, Mood::Garbage, Mood::Redirecting(rig.issuer.url.clone())] {
+    for mood in [
+        Mood::Down,
+        Mood::Status(500),
+        Mood::Endless,
+        Mood::Garbage,
+        Mood::Redirecting(rig.issuer.url.clone()),
+    ] {
         rig.issuer.state().mood = mood;
         rig.pass(600);
         assert!(rig.bearer(&token).await.is_ok());
@@ -177,7 +186,8 @@ async fn metadata_of_somebody_else_is_not_taken() {
     let rig = Rig::new(|_| {});
     let token = rig.key.token(&rig.claims());
     let url = rig.issuer.url.clone();
-    let others = [format!("{url}/"), url.replace("127.0.0.1", "localhost"), "https://id.example.com".to_owned()];
+    let others =
+        [format!("{url}/"), url.replace("127.0.0.1", "localhost"), "https://id.example.com".to_owned()];
     let others = others.iter().map(|other| json!(other)).chain([json!(null), json!([url])]);
     for other in others {
         rig.issuer.state().metadata = Some(json!({"issuer": other, "jwks_uri": format!("{url}/jwks")}));
@@ -198,7 +208,9 @@ async fn no_redirect_and_no_address_beyond_is_followed_in_the_clear() {
     assert_eq!(rig.bearer(&token).await.unwrap_err(), NO_KEYS);
     assert!(trap.accept().is_err(), "a redirect was followed");
     rig.issuer.state().mood = Mood::Well;
-    for address in ["http://id.example.com/jwks", "file:///etc/passwd", "http://169.254.169.254/", "//x", "/jwks", ""] {
+    for address in
+        ["http://id.example.com/jwks", "file:///etc/passwd", "http://169.254.169.254/", "//x", "/jwks", ""]
+    {
         let metadata = json!({"issuer": rig.issuer.url, "jwks_uri": address});
         rig.issuer.state().metadata = Some(metadata);
         rig.pass(10);
@@ -249,7 +261,10 @@ fn settings_that_cannot_work_are_refused() {
     let refused = |change: fn(&mut graven_auth::IssuerSettings)| {
         let mut settings = settings("https://id.example.com");
         change(&mut settings);
-        Validator::new(vec![settings], vec![], std::sync::Arc::new(std::time::SystemTime::now)).map(drop).unwrap_err().1
+        Validator::new(vec![settings], vec![], std::sync::Arc::new(std::time::SystemTime::now))
+            .map(drop)
+            .unwrap_err()
+            .1
     };
     assert_eq!(refused(|it| it.rules.issuer = "http://id.example.com".to_owned()), SettingsError::Url("url"));
     assert_eq!(refused(|it| it.rules.issuer += "?a"), SettingsError::Identifier);
@@ -257,9 +272,18 @@ fn settings_that_cannot_work_are_refused() {
     assert_eq!(refused(|it| it.rules.audiences = vec![String::new()]), SettingsError::Empty("audience"));
     assert_eq!(refused(|it| it.rules.algorithms.clear()), SettingsError::Empty("algorithms"));
     assert_eq!(refused(|it| it.rules.leeway = Duration::from_secs(61)), SettingsError::Range("leeway_s"));
-    assert_eq!(refused(|it| it.keys_max_age = Duration::from_secs(59)), SettingsError::Range("keys_max_age_s"));
-    assert_eq!(refused(|it| it.keys_max_age = Duration::from_secs(86_401)), SettingsError::Range("keys_max_age_s"));
-    assert_eq!(refused(|it| it.keys_url = Some("http://id.example.com".to_owned())), SettingsError::Url("keys_url"));
+    assert_eq!(
+        refused(|it| it.keys_max_age = Duration::from_secs(59)),
+        SettingsError::Range("keys_max_age_s")
+    );
+    assert_eq!(
+        refused(|it| it.keys_max_age = Duration::from_secs(86_401)),
+        SettingsError::Range("keys_max_age_s")
+    );
+    assert_eq!(
+        refused(|it| it.keys_url = Some("http://id.example.com".to_owned())),
+        SettingsError::Url("keys_url")
+    );
 }
 
 async fn until(mut holds: impl FnMut() -> bool) {

@@ -199,9 +199,8 @@ fn what_is_no_grant_among_scopes_opens_nothing() {
     let channel = guarded.channel();
     let methods = calls::methods();
     let head = methods.iter().find(|it| it.name == "GetTreeHead").unwrap();
-    let call = |scope: &str| {
-        guarded.call(&channel, head, "audit", &bearer(&access_token(&key, &issuer, scope)))
-    };
+    let call =
+        |scope: &str| guarded.call(&channel, head, "audit", &bearer(&access_token(&key, &issuer, scope)));
     for scope in [
         "",
         "openid profile",

@@ -12,7 +12,8 @@ use crate::{
 const APPEND: &str = "graven:append:audit";
 
 fn desk(provider: &Provider, more: &str) -> Desk {
-    let introspection = "[issuer.introspection]\nclient_id = \"graven\"\nclient_secret_file = \"id.secret\"\nmax_age_s = 2\n";
+    let introspection =
+        "[issuer.introspection]\nclient_id = \"graven\"\nclient_secret_file = \"id.secret\"\nmax_age_s = 2\n";
     let desk = Desk::trusting("");
     desk.house.secret("id.secret", "graven-secret\n");
     desk.know(&entry(&provider.url, &format!("{more}{introspection}")));
@@ -46,7 +47,9 @@ fn tokens_of_a_real_provider_open_what_their_scopes_say() {
 fn proofs_that_a_real_provider_bound_its_tokens_to_are_demanded() {
     let provider = Provider::start();
     let desk = desk(&provider, "dpop = \"optional\"\n");
-    for (kind, key) in [("es256", SigningKey::es256("")), ("opaque", SigningKey::es256("")), ("rs256", SigningKey::rsa(""))] {
+    for (kind, key) in
+        [("es256", SigningKey::es256("")), ("opaque", SigningKey::es256("")), ("rs256", SigningKey::rsa(""))]
+    {
         let (token, answer) = provider.token(kind, APPEND, Some(&key));
         assert_eq!(answer["token_type"], "DPoP");
         assert_eq!(desk.append(&token), End::Invalid, "{kind}: as a bearer token");

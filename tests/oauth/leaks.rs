@@ -59,7 +59,10 @@ fn no_token_claim_or_secret_is_written_down() {
         }
         said += &desk.metrics();
         let log = desk.log();
-        assert!(log.contains("corp") && log.contains("GetTreeHead"), "{format}: the log says nothing of calls");
+        assert!(
+            log.contains("corp") && log.contains("GetTreeHead"),
+            "{format}: the log says nothing of calls"
+        );
         assert!(log.contains("an issuer does not answer"), "{format}: nothing went wrong");
         said += &log;
         let basic = issuer.state().authorization.clone();

@@ -42,14 +42,20 @@ fn a_token_opens_what_its_scopes_say_over_grpc_and_http() {
         assert_eq!(desk.head(&token), End::Invalid);
         let answer = desk.checkpoint(&[&format!("authorization: Bearer {token}")]);
         answer.refused(401);
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"graven\", error=\"invalid_token\""));
+        assert_eq!(
+            answer.header("www-authenticate"),
+            Some("Bearer realm=\"graven\", error=\"invalid_token\"")
+        );
         let counted = format!("graven_auth_refusals_total{{reason=\"{reason}\"}} 2");
         assert!(desk.metrics().contains(&counted), "{counted}");
     }
     let append = key.token(&claims(&issuer.url, "graven:append:audit"));
     let answer = desk.checkpoint(&[&format!("authorization: Bearer {append}")]);
     answer.refused(403);
-    assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"graven\", error=\"insufficient_scope\""));
+    assert_eq!(
+        answer.header("www-authenticate"),
+        Some("Bearer realm=\"graven\", error=\"insufficient_scope\"")
+    );
     assert_eq!(desk.checkpoint(&[]).header("www-authenticate"), Some("Bearer realm=\"graven\""));
 }
 
@@ -78,7 +84,10 @@ fn a_bound_token_needs_its_proof() {
     let scheme = "DPoP realm=\"graven\", algs=\"ES256 EdDSA RS256 PS256\", error=";
     assert_eq!(challenge(&[&format!("authorization: Bearer {token}")]), format!("{scheme}\"invalid_token\""));
     let wrong = format!("dpop: {}", desk.proof(&own, &token, "GetTreeHead"));
-    assert_eq!(challenge(&[&format!("authorization: DPoP {token}"), &wrong]), format!("{scheme}\"invalid_dpop_proof\""));
+    assert_eq!(
+        challenge(&[&format!("authorization: DPoP {token}"), &wrong]),
+        format!("{scheme}\"invalid_dpop_proof\"")
+    );
 }
 
 #[test]
@@ -123,10 +132,13 @@ fn settings_are_checked_before_anything_is_served() {
     let desk = Desk::trusting("");
     let url = "https://id.example.com";
     desk.house.secret("id.secret", "secret\n");
-    let introspection = "[issuer.introspection]\nclient_id = \"graven\"\nclient_secret_file = \"id.secret\"\n";
+    let introspection =
+        "[issuer.introspection]\nclient_id = \"graven\"\nclient_secret_file = \"id.secret\"\n";
     desk.house.know(&[], &entry(url, introspection));
     let said = desk.house.bench.run("config check --config graven.toml").ok();
-    assert!(said.text().contains("issuer       corp: https://id.example.com: it is asked about opaque tokens"));
+    assert!(
+        said.text().contains("issuer       corp: https://id.example.com: it is asked about opaque tokens")
+    );
     for (entries, says) in [
         (entry("http://id.example.com", ""), "issuer `corp`: url is no https:// address"),
         (entry(url, "algorithms = [\"none\"]\n"), "algorithms"),
@@ -158,7 +170,8 @@ fn settings_are_checked_before_anything_is_served() {
     desk.house.know(&[], &entry(url, "dpop = \"required\"\n"));
     desk.house.bench.run("config check --config graven.toml").ok();
     let settings = String::from_utf8(desk.house.bench.read("graven.toml")).unwrap();
-    let without: String = settings.lines().filter(|line| !line.starts_with("urls")).map(|line| format!("{line}\n")).collect();
+    let without: String =
+        settings.lines().filter(|line| !line.starts_with("urls")).map(|line| format!("{line}\n")).collect();
     desk.house.bench.write("graven.toml", without);
     desk.house.bench.run("config check --config graven.toml").refused(2, "access.urls");
 }

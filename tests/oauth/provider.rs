@@ -60,7 +60,9 @@ impl Provider {
     /// A token of a kind (`es256`, `rs256` or `opaque`), bound to a key where there is one; and what came with it.
     pub(crate) fn token(&self, kind: &str, scope: &str, key: Option<&SigningKey>) -> (String, Value) {
         let proof = key.map(|key| {
-            key.proof(&json!({"htm": "POST", "htu": format!("{}/token", self.url), "iat": now(), "jti": unique()}))
+            key.proof(
+                &json!({"htm": "POST", "htu": format!("{}/token", self.url), "iat": now(), "jti": unique()}),
+            )
         });
         let resource = format!("https%3A%2F%2Flog.example.com%2F{kind}");
         let scope = scope.replace(':', "%3A").replace(' ', "+");

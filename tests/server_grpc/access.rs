@@ -7,7 +7,9 @@ use graven_log::Config;
 use graven_proto::v1::append_stream_request::Message;
 use graven_proto::v1::witness_service_client::WitnessServiceClient;
 use graven_proto::v1::{self, LogKind};
-use graven_server::{Access, Ask, Caller, Denied, Identifying, KnownBy, Permission, Presented, ServerOptions};
+use graven_server::{
+    Access, Ask, Caller, Denied, Identifying, KnownBy, Permission, Presented, ServerOptions,
+};
 use prost::Message as _;
 use tonic::Code;
 

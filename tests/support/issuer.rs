@@ -110,7 +110,9 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, here: &str) -> std::io::R
             Mood::Garbage => (200, String::new(), "<html>".to_owned()),
             Mood::Well => {
                 let said = state.say(&path, here, &body, authorization);
-                said.map_or((404, String::new(), String::new()), |said| (200, String::new(), said.to_string()))
+                said.map_or((404, String::new(), String::new()), |said| {
+                    (200, String::new(), said.to_string())
+                })
             }
         }
     };

@@ -1,5 +1,6 @@
 //! What an access token says, once it is known to be its issuer's (RFC 9068 §4, RFC 7662 §2.2).
 
+use std::fmt;
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
@@ -39,7 +40,7 @@ pub struct Rules {
 }
 
 /// A token that was found good, until it expires.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AccessToken {
     /// The issuer's identifier.
     pub issuer: String,
@@ -149,11 +150,20 @@ impl Rules {
     fn check_audience(&self, claims: &Object) -> Result<(), TokenError> {
         let is_us = |value: &Value| value.as_str().is_some_and(|it| self.audiences.iter().any(|us| us == it));
         let found = match claims.get("aud") {
-            Some(Value::Array(all)) if all.len() <= MAX_ITEMS => all.iter().all(Value::is_string) && all.iter().any(is_us),
+            Some(Value::Array(all)) if all.len() <= MAX_ITEMS => {
+                all.iter().all(Value::is_string) && all.iter().any(is_us)
+            }
             Some(one) => is_us(one),
             None => false,
         };
         found.then_some(()).ok_or(TokenError::Audience)
+    }
+}
+
+/// Without what it says of anybody: what can be printed is printed, some day, to a log.
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken").field("expires", &self.expires).finish_non_exhaustive()
     }
 }
 
@@ -204,7 +214,8 @@ impl BoundTo {
 fn seconds(claims: &Object, claim: &'static str) -> Result<Option<u64>, TokenError> {
     let Some(value) = claims.get(claim) else { return Ok(None) };
     let fraction = || value.as_f64().filter(|it| (0.0..9e15).contains(it));
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Within the range above there is neither.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    // Within the range above there is neither.
     let whole = value.as_u64().or_else(|| fraction().map(|it| it as u64));
     whole.map(Some).ok_or(TokenError::Claim(claim))
 }
@@ -220,7 +231,8 @@ fn name<'a>(claims: &'a Object, claim: &'static str) -> Result<Option<&'a str>, 
 fn scopes(claims: &Object) -> Result<Vec<String>, TokenError> {
     let wrong = TokenError::Claim("scope");
     let Some(value) = claims.get("scope") else { return Ok(Vec::new()) };
-    let scopes: Vec<_> = value.as_str().ok_or(wrong)?.split(' ').filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    let scopes: Vec<_> =
+        value.as_str().ok_or(wrong)?.split(' ').filter(|it| !it.is_empty()).map(str::to_owned).collect();
     let is_scope = |it: &String| it.len() <= MAX_NAME_BYTES && it.bytes().all(|byte| byte.is_ascii_graphic());
     if scopes.len() > MAX_ITEMS || !scopes.iter().all(is_scope) { Err(wrong) } else { Ok(scopes) }
 }

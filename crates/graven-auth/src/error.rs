@@ -83,7 +83,9 @@ pub enum Binding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Proof {
     /// Not one header with one proof in it.
-    #[error("it must be one signed token of at most 4 KiB, of the type dpop+jwt, with its public key in the header")]
+    #[error(
+        "it must be one signed token of at most 4 KiB, of the type dpop+jwt, with its public key in the header"
+    )]
     Malformed,
     /// Not signed in a way that is taken, or not by the key in it.
     #[error("its signature is wrong")]
@@ -119,8 +121,23 @@ pub enum Outage {
 impl TokenError {
     /// All words of [`label`](Self::label).
     pub const LABELS: [&'static str; 17] = [
-        "too_long", "malformed", "algorithm", "type", "critical", "unknown_key", "signature", "issuer", "audience", "access_expired",
-        "not_yet", "claim", "inactive", "opaque", "binding", "proof", "unavailable",
+        "too_long",
+        "malformed",
+        "algorithm",
+        "type",
+        "critical",
+        "unknown_key",
+        "signature",
+        "issuer",
+        "audience",
+        "access_expired",
+        "not_yet",
+        "claim",
+        "inactive",
+        "opaque",
+        "binding",
+        "proof",
+        "unavailable",
     ];
 
     /// One word for metrics.

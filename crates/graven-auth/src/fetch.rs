@@ -150,9 +150,13 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_in_the_clear_beyond_this_machine() {
-        for good in
-            ["https://id.example.com/a?b", "https://id.example.com:8443", "http://127.0.0.1:1/", "http://localhost:1", "http://[::1]:1/"]
-        {
+        for good in [
+            "https://id.example.com/a?b",
+            "https://id.example.com:8443",
+            "http://127.0.0.1:1/",
+            "http://localhost:1",
+            "http://[::1]:1/",
+        ] {
             assert!(Address::parse(good).is_some(), "{good}");
         }
         for bad in [

@@ -74,7 +74,11 @@ impl<'a> Jws<'a> {
 
     /// What it says, now that it is known who says so.
     pub(crate) fn verified(self, key: &PublicKey, algorithm: Algorithm) -> Result<Object, TokenError> {
-        if key.verify(algorithm, self.signed, &self.signature) { Ok(self.payload) } else { Err(TokenError::Signature) }
+        if key.verify(algorithm, self.signed, &self.signature) {
+            Ok(self.payload)
+        } else {
+            Err(TokenError::Signature)
+        }
     }
 }
 
@@ -130,8 +134,21 @@ mod tests {
         assert_eq!(parse(r#"{"alg":"ES256","crit":[]}"#), Err(TokenError::Critical));
         assert_eq!(parse(r#"{"alg":"ES256","crit":["exp"],"exp":1}"#), Err(TokenError::Critical));
         assert_eq!(parse(r#"{"alg":"ES256","kid":1}"#), Err(TokenError::Malformed));
-        assert_eq!(parse(&format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "k".repeat(257))), Err(TokenError::Malformed));
-        for alg in ["\"none\"", "\"None\"", "\"HS256\"", "\"es256\"", "\"ES256 \"", "\"ES384\"", "[\"ES256\"]", "null", "\"\""] {
+        assert_eq!(
+            parse(&format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "k".repeat(257))),
+            Err(TokenError::Malformed)
+        );
+        for alg in [
+            "\"none\"",
+            "\"None\"",
+            "\"HS256\"",
+            "\"es256\"",
+            "\"ES256 \"",
+            "\"ES384\"",
+            "[\"ES256\"]",
+            "null",
+            "\"\"",
+        ] {
             assert_eq!(parse(&format!(r#"{{"alg":{alg}}}"#)), Err(TokenError::Algorithm), "{alg}");
         }
         assert_eq!(parse("{}"), Err(TokenError::Algorithm));

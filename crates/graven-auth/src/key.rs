@@ -5,8 +5,8 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents,
-    UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
+    RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::Value;
@@ -50,7 +50,10 @@ enum Material {
     /// Uncompressed.
     P256([u8; 65]),
     Ed25519([u8; 32]),
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
 }
 
 /// The keys of an issuer.
@@ -84,7 +87,9 @@ impl PublicKey {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
         let bytes = |name: &str| Base64UrlUnpadded::decode_vec(text(name)?).ok();
         let signs = jwk.get("use").is_none_or(|given| given == "sig")
-            && jwk.get("key_ops").is_none_or(|given| given.as_array().is_some_and(|ops| ops.iter().any(|op| op == "verify")));
+            && jwk
+                .get("key_ops")
+                .is_none_or(|given| given.as_array().is_some_and(|ops| ops.iter().any(|op| op == "verify")));
         if !signs || SECRET_MEMBERS.iter().any(|name| jwk.contains_key(*name)) {
             return None;
         }
@@ -126,7 +131,9 @@ impl PublicKey {
     pub fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         let verified = match &self.material {
             _ if !self.takes(algorithm) => return false,
-            Material::P256(point) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature),
+            Material::P256(point) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
+            }
             Material::Ed25519(point) => UnparsedPublicKey::new(&ED25519, point).verify(message, signature),
             Material::Rsa { n, e } => {
                 let parameters = match algorithm {

@@ -53,7 +53,8 @@ mod validator;
 pub use access_token::{AccessToken, BoundTo, MAX_LEEWAY, MAX_TOKEN_BYTES, Rules};
 pub use error::{Binding, Outage, Proof, TokenError};
 pub use issuer::{
-    Clock, IntrospectionSettings, Issuer, IssuerSettings, MAX_INTROSPECTION_AGE, MAX_KEYS_AGE, Proofs, SettingsError,
+    Clock, IntrospectionSettings, Issuer, IssuerSettings, MAX_INTROSPECTION_AGE, MAX_KEYS_AGE, Proofs,
+    SettingsError,
 };
 pub use key::{Algorithm, KeySet, PublicKey};
 pub use memory::{MAX_PROOFS, Replays};

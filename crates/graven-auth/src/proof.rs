@@ -68,7 +68,13 @@ impl ServerUrl {
         let port = match authority.port() {
             Some(port) => port.as_u16(),
             None if authority.as_str().ends_with(':') => return None,
-            None => if scheme == "https" { 443 } else { 80 },
+            None => {
+                if scheme == "https" {
+                    443
+                } else {
+                    80
+                }
+            }
         };
         Some(Self { scheme: scheme.to_owned(), host: authority.host().to_ascii_lowercase(), port })
     }

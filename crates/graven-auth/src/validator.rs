@@ -221,7 +221,9 @@ impl Validator {
             (Some(key), Scheme::Dpop, Some(proof)) => self.check_proof(key, proof, shown, now),
             (Some(_), ..) => refused(Binding::ProofMissing),
             (None, Scheme::Dpop, _) | (None, _, Some(_)) => refused(Binding::Unbound),
-            (None, ..) if proofs == Proofs::Required && bound_to.certificate.is_none() => refused(Binding::Demanded),
+            (None, ..) if proofs == Proofs::Required && bound_to.certificate.is_none() => {
+                refused(Binding::Demanded)
+            }
             (None, ..) => Ok(()),
         }
     }

@@ -89,7 +89,8 @@ impl Tls {
         let acceptor = TlsAcceptor::from(self.0.load().config.clone());
         let stream = acceptor.accept(stream).await?;
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let (names, hash) = (shown.map(names).unwrap_or_default(), shown.map(|shown| Sha256::digest(shown).into()));
+        let (names, hash) =
+            (shown.map(names).unwrap_or_default(), shown.map(|shown| Sha256::digest(shown).into()));
         Ok((stream, names, hash))
     }
 }

@@ -53,8 +53,8 @@ mod site;
 mod witness;
 
 pub use access::{
-    Access, Ask, Caller, Credentials, CredentialsError, Denied, Grant, GrantError, Identifying, IssuerEntry, Keyring,
-    KnownBy, Open, Permission, Presented, Token,
+    Access, Ask, Caller, Credentials, CredentialsError, Denied, Grant, GrantError, Identifying, IssuerEntry,
+    Keyring, KnownBy, Open, Permission, Presented, Token,
 };
 pub use graven_auth::MAX_TOKEN_BYTES;
 pub use graven_net::{ClientAuth, Peer, Tls, TlsError};

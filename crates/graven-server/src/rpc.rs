@@ -110,7 +110,8 @@ where
                 let mut this = std::mem::replace(self, clone);
                 let answer = async move {
                     let known = tokio::time::timeout(this.layer.timeout, asking).await;
-                    let known = known.unwrap_or(Err(Denied::Token(TokenError::Unavailable(Outage::Introspection))));
+                    let known =
+                        known.unwrap_or(Err(Denied::Token(TokenError::Unavailable(Outage::Introspection))));
                     this.admit(known, request.map(Body::new), end).await
                 };
                 Box::pin(answer.instrument(span))

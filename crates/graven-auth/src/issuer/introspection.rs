@@ -35,7 +35,13 @@ impl Introspection {
         let secret = Zeroizing::new(form_encoded(&settings.client_secret));
         let pair = Zeroizing::new(format!("{}:{}", form_encoded(&settings.client_id), *secret));
         let authorization = Zeroizing::new(format!("Basic {}", Base64::encode_string(pair.as_bytes())));
-        Self { fetcher, discovery, url: OnceCell::new_with(url), authorization, room: Semaphore::new(MAX_ASKED) }
+        Self {
+            fetcher,
+            discovery,
+            url: OnceCell::new_with(url),
+            authorization,
+            room: Semaphore::new(MAX_ASKED),
+        }
     }
 
     /// What the issuer says of a token.

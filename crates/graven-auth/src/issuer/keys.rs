@@ -45,7 +45,12 @@ struct Held {
 }
 
 impl Keys {
-    pub(crate) fn new(fetcher: Fetcher, discovery: Arc<Discovery>, url: Option<Address>, max_age: Duration) -> Self {
+    pub(crate) fn new(
+        fetcher: Fetcher,
+        discovery: Arc<Discovery>,
+        url: Option<Address>,
+        max_age: Duration,
+    ) -> Self {
         let held = ArcSwapOption::empty();
         Self { fetcher, discovery, url, max_age_s: max_age.as_secs(), held, tried: Mutex::default() }
     }
@@ -78,7 +83,8 @@ impl Keys {
         }
         // In a task of its own: a caller that goes away must not take everybody's only attempt in ten seconds with it.
         let fetching = issuer.clone();
-        let fetched = tokio::spawn(async move { fetching.keys.fetch(&fetching, 0).await }).await.unwrap_or(false);
+        let fetched =
+            tokio::spawn(async move { fetching.keys.fetch(&fetching, 0).await }).await.unwrap_or(false);
         match usable(issuer.now()) {
             Some(held) if fetched || suffice(&held.set) => Ok((held.set.clone(), held.generation)),
             // It may be a new key that we could not get: that is not its bearer's fault.
@@ -99,7 +105,8 @@ impl Keys {
                 Err(error) => {
                     let name = issuer.settings.name.clone();
                     tracing::warn!(issuer = name, %error, "an issuer's keys cannot be fetched");
-                    metrics::counter!("graven_issuer_failures_total", "issuer" => name, "what" => "keys").increment(1);
+                    metrics::counter!("graven_issuer_failures_total", "issuer" => name, "what" => "keys")
+                        .increment(1);
                 }
             }
         }
@@ -126,7 +133,8 @@ impl Keys {
         }
         self.held.store(Some(Arc::new(Held { set: Arc::new(set), fetched, generation })));
         #[allow(clippy::cast_precision_loss)] // Exact for 200 million years.
-        metrics::gauge!("graven_issuer_keys_timestamp_seconds", "issuer" => issuer.to_owned()).set(fetched as f64);
+        metrics::gauge!("graven_issuer_keys_timestamp_seconds", "issuer" => issuer.to_owned())
+            .set(fetched as f64);
     }
 }
 

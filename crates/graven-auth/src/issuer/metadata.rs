@@ -51,9 +51,8 @@ impl Discovery {
 
     async fn metadata(&self) -> Result<bytes::Bytes, IssuerFault> {
         let [first, second] = places(&self.issuer).map(|url| Address::parse(&url));
-        let fetch = |at: Option<Address>| async move {
-            self.fetcher.fetch(&at.ok_or(FetchError::Host)?, None).await
-        };
+        let fetch =
+            |at: Option<Address>| async move { self.fetcher.fetch(&at.ok_or(FetchError::Host)?, None).await };
         let found = match fetch(first).await {
             Err(FetchError::Status(status)) if status.is_client_error() => fetch(second).await,
             found => found,
@@ -80,7 +79,9 @@ mod tests {
     #[test]
     fn metadata_is_where_the_standards_say() {
         let host = "https://id.example.com";
-        for (issuer, path) in [(host.to_owned(), ""), (format!("{host}/"), ""), (format!("{host}/a/b"), "/a/b")] {
+        for (issuer, path) in
+            [(host.to_owned(), ""), (format!("{host}/"), ""), (format!("{host}/a/b"), "/a/b")]
+        {
             assert_eq!(
                 places(&issuer),
                 [

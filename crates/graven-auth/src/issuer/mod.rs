@@ -139,7 +139,10 @@ impl Issuer {
     }
 
     /// A token that is signed, as it says by this issuer; and by which generation of its keys.
-    pub(crate) async fn verify(self: &Arc<Self>, token: &str) -> Result<(AccessToken, Option<u64>), TokenError> {
+    pub(crate) async fn verify(
+        self: &Arc<Self>,
+        token: &str,
+    ) -> Result<(AccessToken, Option<u64>), TokenError> {
         let rules = &self.settings.rules;
         let admitted = rules.admit(Jws::parse(token)?)?;
         let (keys, generation) = self.keys.for_token(self, |keys| admitted.key(keys).is_some()).await?;

@@ -19,29 +19,21 @@
 //! close to it. The file holds no secret; who may write to it decides who may do what.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use base64ct::{Base64UrlUnpadded, Encoding as _};
 use graven_auth::{Accepted, Scheme, Shown, Validator};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
 
 use super::issuers::{self, IssuerEntry};
+use super::token;
 use super::{Access, Caller, Denied, Grant, GrantError, Identifying, KnownBy, Presented};
 
 /// What answers and logs call somebody.
 const MAX_NAME_BYTES: usize = 128;
 /// Entries of one file.
 const MAX_CREDENTIALS: usize = 10_000;
-/// What tokens of ours begin with, so that scanners for leaked secrets know them.
-const PREFIX: &str = "gvn_";
-
-/// A new token. It is shown once; what is kept is its hash.
-pub struct Token(Zeroizing<String>);
 
 /// Who may do what, as a file says.
 #[derive(Clone, Debug, Default)]
@@ -135,33 +127,6 @@ struct ClientEntry {
     name: String,
     san: String,
     grants: Vec<String>,
-}
-
-impl Token {
-    /// The token that is made of these random bytes.
-    pub fn new(random: &[u8; 32]) -> Self {
-        Self(Zeroizing::new(format!("{PREFIX}{}", Base64UrlUnpadded::encode_string(random))))
-    }
-
-    /// The token itself: a secret.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// What `sha256` says of it in the file, in hex.
-    pub fn digest(&self) -> String {
-        digest(self.0.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
-fn digest(token: &[u8]) -> [u8; 32] {
-    Sha256::digest(token).into()
 }
 
 impl Credentials {
@@ -266,7 +231,7 @@ impl Credentials {
         }
         match &self.validator {
             // What begins like ours is ours, and nobody else learns of it.
-            Some(validator) if !shown.token.starts_with(PREFIX) => self.by_issuer(validator, shown),
+            Some(validator) if !token::is_ours(&shown.token) => self.by_issuer(validator, shown),
             _ => Identifying::Known(Err(Denied::Invalid)),
         }
     }
@@ -292,7 +257,11 @@ impl Known {
         if shown.scheme != Scheme::Bearer || shown.proof.is_some() {
             return Err(Denied::Invalid);
         }
-        if self.expires.is_some_and(|at| at <= SystemTime::now()) { Err(Denied::Expired) } else { Ok(self.caller.clone()) }
+        if self.expires.is_some_and(|at| at <= SystemTime::now()) {
+            Err(Denied::Expired)
+        } else {
+            Ok(self.caller.clone())
+        }
     }
 }
 
@@ -358,7 +327,7 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Ask, Permission};
+    use crate::access::{Ask, Permission, Token};
     use graven_auth::MAX_TOKEN_BYTES;
     use graven_log::LogName;
     use graven_net::Peer;
@@ -481,12 +450,5 @@ mod tests {
             let said = Credentials::parse(slip).unwrap_err().to_string();
             assert!(!said.contains("secret"), "{said}");
         }
-    }
-
-    #[test]
-    fn a_token_is_never_shown_by_accident() {
-        let token = Token::new(&[7; 32]);
-        assert!(token.expose().starts_with("gvn_") && token.expose().len() == 47);
-        assert_eq!(format!("{token:?}"), "Token(…)");
     }
 }

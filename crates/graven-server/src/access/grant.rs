@@ -48,7 +48,10 @@ enum Logs {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// Not two words.
-    #[error("`{0}` is no grant: write {}, a colon and the name of a log, `NAME-*` or `*`", Permission::words())]
+    #[error(
+        "`{0}` is no grant: write {}, a colon and the name of a log, `NAME-*` or `*`",
+        Permission::words()
+    )]
     Form(String),
     /// Not a log's name.
     #[error("`{grant}` is no grant: {error}")]
@@ -134,7 +137,8 @@ impl FromStr for Grant {
         let form = || GrantError::Form(text.to_owned());
         let (word, logs) = text.split_once(':').ok_or_else(form)?;
         let permission = Permission::ALL.into_iter().find(|it| it.word() == word).ok_or_else(form)?;
-        let name = |name| LogName::new(name).map_err(|error| GrantError::Log { grant: text.to_owned(), error });
+        let name =
+            |name| LogName::new(name).map_err(|error| GrantError::Log { grant: text.to_owned(), error });
         let logs = match logs.strip_suffix('*') {
             Some("") => Logs::All,
             Some(prefix) if prefix.ends_with('-') => Logs::Beginning(name(prefix)?.to_string()),
@@ -152,7 +156,15 @@ mod tests {
     #[test]
     fn a_grant_covers_what_it_says_and_nothing_else() {
         let logs = ["audit", "other", "aud-it", "aud-", "aud"].map(|name| LogName::new(name).unwrap());
-        for text in ["append:audit", "read:*", "admin:other", "witness:audit", "reveal:aud-*", "query:other", "audit:*"] {
+        for text in [
+            "append:audit",
+            "read:*",
+            "admin:other",
+            "witness:audit",
+            "reveal:aud-*",
+            "query:other",
+            "audit:*",
+        ] {
             let grant: Grant = text.parse().unwrap();
             assert_eq!(grant.to_string(), text);
             for permission in Permission::ALL {
@@ -163,7 +175,9 @@ mod tests {
                         ("witness:audit", Permission::Witness, Some(log)) => log.as_str() == "audit",
                         ("admin:other", Permission::Admin, Some(log)) => log.as_str() == "other",
                         ("query:other", Permission::Query, Some(log)) => log.as_str() == "other",
-                        ("reveal:aud-*", Permission::Reveal, Some(log)) => ["aud-it", "aud-"].contains(&log.as_str()),
+                        ("reveal:aud-*", Permission::Reveal, Some(log)) => {
+                            ["aud-it", "aud-"].contains(&log.as_str())
+                        }
                         ("audit:*", Permission::Audit, _) => true,
                         _ => false,
                     };
@@ -179,9 +193,20 @@ mod tests {
 
     #[test]
     fn what_is_no_grant_is_refused_by_name() {
-        for text in
-            ["", "append", "write:audit", "Append:audit", "append:", "append:Audit", "append:*x", "append:aud*", "append:-*", "append:A-*", "append:**", ":audit"]
-        {
+        for text in [
+            "",
+            "append",
+            "write:audit",
+            "Append:audit",
+            "append:",
+            "append:Audit",
+            "append:*x",
+            "append:aud*",
+            "append:-*",
+            "append:A-*",
+            "append:**",
+            ":audit",
+        ] {
             assert!(text.parse::<Grant>().unwrap_err().to_string().contains(text), "{text}");
         }
     }

@@ -150,7 +150,10 @@ impl IssuerEntry {
         let wrong = |entry: &Self, what| Err(CredentialsError::Issuer { name: entry.name.clone(), what });
         let asked = |entry: &&Self| entry.introspection.as_ref().is_some_and(|it| it.opaque);
         if let Some(second) = all.iter().filter(asked).nth(1) {
-            return wrong(second, "another issuer is asked about opaque tokens already: set introspection.opaque = false");
+            return wrong(
+                second,
+                "another issuer is asked about opaque tokens already: set introspection.opaque = false",
+            );
         }
         for (at, entry) in all.iter().enumerate() {
             if at >= MAX_ISSUERS {
@@ -163,7 +166,9 @@ impl IssuerEntry {
                 return wrong(entry, "algorithms: write ES256, EdDSA, PS256 or RS256");
             }
             // Without one, every scope of an issuer that happens to look like a grant would be one.
-            if entry.scope_prefix.is_empty() || !entry.scope_prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+            if entry.scope_prefix.is_empty()
+                || !entry.scope_prefix.bytes().all(|byte| byte.is_ascii_graphic())
+            {
                 return wrong(entry, "scope_prefix must be visible ASCII, and not nothing");
             }
         }

@@ -8,6 +8,7 @@ mod credentials;
 mod grant;
 mod issuers;
 mod presented;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +21,10 @@ use graven_proto::Refusal;
 use graven_proto::v1::ErrorReason;
 use http::{HeaderMap, HeaderValue, Method};
 
-pub use credentials::{Credentials, CredentialsError, Keyring, Token};
+pub use credentials::{Credentials, CredentialsError, Keyring};
 pub use grant::{Grant, GrantError, Permission};
 pub use issuers::IssuerEntry;
+pub use token::Token;
 
 /// When to try again where an issuer is out of reach: it is asked no sooner.
 const ISSUER_AGAIN: Duration = Duration::from_secs(10);
@@ -188,7 +190,11 @@ impl Denied {
             Self::Permission { .. } => ErrorReason::PermissionMissing,
         };
         let refusal = Refusal::new(reason, self.to_string());
-        if reason == ErrorReason::IssuerUnreachable { refusal.with_retry_after(ISSUER_AGAIN) } else { refusal }
+        if reason == ErrorReason::IssuerUnreachable {
+            refusal.with_retry_after(ISSUER_AGAIN)
+        } else {
+            refusal
+        }
     }
 
     /// What HTTP says of it (RFC 6750 §3, RFC 9449 §7.1); `None` where the caller is not at fault.
@@ -200,10 +206,12 @@ impl Denied {
             Self::Token(TokenError::Proof(_)) => {
                 "DPoP realm=\"graven\", algs=\"ES256 EdDSA RS256 PS256\", error=\"invalid_dpop_proof\""
             }
-            Self::Token(TokenError::Binding(Binding::ProofMissing | Binding::OtherKey | Binding::Demanded)) => {
-                "DPoP realm=\"graven\", algs=\"ES256 EdDSA RS256 PS256\", error=\"invalid_token\""
+            Self::Token(TokenError::Binding(
+                Binding::ProofMissing | Binding::OtherKey | Binding::Demanded,
+            )) => "DPoP realm=\"graven\", algs=\"ES256 EdDSA RS256 PS256\", error=\"invalid_token\"",
+            Self::Invalid | Self::Expired | Self::Token(_) => {
+                "Bearer realm=\"graven\", error=\"invalid_token\""
             }
-            Self::Invalid | Self::Expired | Self::Token(_) => "Bearer realm=\"graven\", error=\"invalid_token\"",
             Self::Permission { .. } => "Bearer realm=\"graven\", error=\"insufficient_scope\"",
         }))
     }

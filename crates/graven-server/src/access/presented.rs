@@ -14,13 +14,15 @@ impl<'a> Presented<'a> {
     pub(super) fn token(&self) -> Result<Option<Shown<'a>>, Denied> {
         let mut headers = self.headers.get_all(AUTHORIZATION).iter();
         let Some(header) = headers.next() else { return Ok(None) };
-        let (scheme, token) = header.to_str().ok().and_then(|it| it.split_once(' ')).ok_or(Denied::Invalid)?;
+        let (scheme, token) =
+            header.to_str().ok().and_then(|it| it.split_once(' ')).ok_or(Denied::Invalid)?;
         let scheme = match scheme {
             it if it.eq_ignore_ascii_case("bearer") => Scheme::Bearer,
             it if it.eq_ignore_ascii_case("dpop") => Scheme::Dpop,
             _ => return Err(Denied::Invalid),
         };
-        let is_token = (1..=MAX_TOKEN_BYTES).contains(&token.len()) && token.bytes().all(|it| it.is_ascii_graphic());
+        let is_token =
+            (1..=MAX_TOKEN_BYTES).contains(&token.len()) && token.bytes().all(|it| it.is_ascii_graphic());
         if headers.next().is_some() || !is_token {
             return Err(Denied::Invalid);
         }

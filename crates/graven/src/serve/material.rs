@@ -47,7 +47,8 @@ impl Material {
         // Before they are read. What the credentials name is not known yet: where there is such a thing, all is read once more.
         let seen = prints(tls.as_ref(), access.as_ref(), &Credentials::default());
         let tls = tls.map(|settings| load_tls(&settings).map(|tls| (settings, tls))).transpose()?;
-        let keyring = |settings: &_| load_credentials(settings, None).map(|known| Arc::new(Keyring::new(known)));
+        let keyring =
+            |settings: &_| load_credentials(settings, None).map(|known| Arc::new(Keyring::new(known)));
         let access =
             access.map(|settings| keyring(&settings).map(|keyring| (settings, keyring))).transpose()?;
         Ok(Self { tls, access, seen })
@@ -125,7 +126,11 @@ impl Material {
 }
 
 /// The files of TLS, and those of credentials, with what these name.
-fn prints(tls: Option<&TlsSettings>, access: Option<&AccessSettings>, known: &Credentials) -> [Vec<Print>; 2] {
+fn prints(
+    tls: Option<&TlsSettings>,
+    access: Option<&AccessSettings>,
+    known: &Credentials,
+) -> [Vec<Print>; 2] {
     let tls = tls.into_iter().flat_map(|settings| {
         [Some(&settings.cert), Some(&settings.key), settings.client_ca.as_ref()].into_iter().flatten()
     });
@@ -201,12 +206,16 @@ fn load_credentials(settings: &AccessSettings, before: Option<&Validator>) -> Ou
     }
     let servers = settings.urls.iter().map(|url| {
         ServerUrl::parse(url).ok_or_else(|| {
-            Failure::trouble(format_args!("access.urls: {url:?} is no address of a server: write https://HOST:PORT"))
+            Failure::trouble(format_args!(
+                "access.urls: {url:?} is no address of a server: write https://HOST:PORT"
+            ))
         })
     });
     let servers = servers.collect::<Outcome<Vec<_>>>()?;
-    if let Some(entry) = credentials.issuers().iter().find(|entry| entry.takes_proofs() && servers.is_empty()) {
-        let what = format!("issuer `{}` takes DPoP proofs: say in access.urls for which addresses", entry.name());
+    if let Some(entry) = credentials.issuers().iter().find(|entry| entry.takes_proofs() && servers.is_empty())
+    {
+        let what =
+            format!("issuer `{}` takes DPoP proofs: say in access.urls for which addresses", entry.name());
         return Err(wrong(&what));
     }
     let issuers = credentials.issuers().iter().map(|entry| load_issuer(entry, path));
