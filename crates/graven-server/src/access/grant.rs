@@ -49,8 +49,8 @@ enum Logs {
 pub enum GrantError {
     /// Not two words.
     #[error(
-        "`{0}` is no grant: write {}, a colon and the name of a log, `NAME-*` or `*`",
-        Permission::words()
+        "`{0}` is no grant: write {words}, a colon and the name of a log, `NAME-*` or `*`",
+        words = Permission::words()
     )]
     Form(String),
     /// Not a log's name.
