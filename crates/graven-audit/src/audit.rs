@@ -1,13 +1,13 @@
 //! All logs of events of one server.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use graven_event::Time;
 use graven_index::events::{EventFollower, EventFollowing, EventIndex, IndexId};
 use graven_log::{CreateError, Engine, Env, Kind, Log, LogName, Visibility};
-use graven_vault::{Entropy, MasterKey, Vault};
+use graven_vault::{Entropy, MasterError, MasterKey, Vault};
 use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 
@@ -28,15 +28,33 @@ pub struct AuditOptions {
     /// The key store's folder.
     pub vault: PathBuf,
     /// What the key store's keys are wrapped by.
-    pub master: Arc<dyn MasterKey>,
+    pub master: Arc<dyn Master>,
     /// The folder of the indexes.
     pub index: PathBuf,
+}
+
+/// Where the master key is.
+pub trait Master: Send + Sync {
+    /// Finds it.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be used.
+    fn open(&self) -> Result<Arc<dyn MasterKey>, MasterError>;
+
+    /// Makes it, for a key store that is about to be made. One that is there already is taken.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    fn create(&self) -> Result<Arc<dyn MasterKey>, MasterError>;
 }
 
 /// All logs of events of one server.
 pub struct Audit {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) vault: Arc<Vault>,
+    /// `None`: there never was a log of events.
+    vault: RwLock<Option<Arc<Vault>>>,
+    vault_dir: PathBuf,
+    master: Arc<dyn Master>,
     env: Env,
     hooks: Arc<Hooks>,
     index_dir: PathBuf,
@@ -50,6 +68,9 @@ pub enum OpenError {
     /// The key store.
     #[error("the key store: {0}")]
     Vault(#[from] graven_vault::OpenError),
+    /// The master key.
+    #[error("the master key of the key store: {0}")]
+    Master(#[from] MasterError),
     /// A log.
     #[error("log `{log}`: {error}")]
     Log {
@@ -71,9 +92,29 @@ impl Audit {
     ///
     /// # Errors
     /// There is one already, or it cannot be written.
-    pub fn create_vault(options: &AuditOptions) -> Result<(), graven_vault::OpenError> {
-        let AuditOptions { env, vault, master, .. } = options;
-        Vault::create(env.fs.clone(), entropy(env), vault, master.clone()).map(drop)
+    pub fn create_vault(env: &Env, vault: &Path, master: &dyn Master) -> Result<Vault, OpenError> {
+        Ok(Vault::create(env.fs.clone(), entropy(env), vault, master.create()?)?)
+    }
+
+    /// Makes the key store, unless there is one.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub async fn prepare(self: &Arc<Self>) -> Result<(), OpenError> {
+        let audit = self.clone();
+        let make = move || {
+            let mut vault = audit.vault.write();
+            if vault.is_none() {
+                let made = Self::create_vault(&audit.env, &audit.vault_dir, &*audit.master)?;
+                *vault = Some(Arc::new(made));
+            }
+            Ok(())
+        };
+        tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)?
+    }
+
+    pub(crate) fn vault(&self) -> Result<Arc<Vault>, AuditError> {
+        self.vault.read().clone().ok_or(AuditError::Stopping)
     }
 
     /// Opens every log of events of an engine that was opened with these hooks, and completes erasures that a log knows of and the key
@@ -86,11 +127,18 @@ impl Audit {
         hooks: Arc<Hooks>,
         options: AuditOptions,
     ) -> Result<Arc<Self>, OpenError> {
-        let AuditOptions { env, vault, master, index } = options;
-        let vault = Vault::open(env.fs.clone(), entropy(&env), &vault, master)?;
+        let AuditOptions { env, vault: vault_dir, master, index } = options;
+        let is_needed = engine.logs().iter().any(|log| log.meta().kind != Kind::Bytes);
+        let vault = if is_needed || env.fs.exists(&vault_dir)? {
+            Some(Arc::new(Vault::open(env.fs.clone(), entropy(&env), &vault_dir, master.open()?)?))
+        } else {
+            None
+        };
         let audit = Arc::new(Self {
             engine: engine.clone(),
-            vault: Arc::new(vault),
+            vault: RwLock::new(vault),
+            vault_dir,
+            master,
             env,
             hooks,
             index_dir: index,
@@ -101,6 +149,7 @@ impl Audit {
             let name = log.meta().name.clone();
             audit.add(log).await.map_err(|error| OpenError::Log { log: name, error })?;
         }
+        audit.ensure_access().await?;
         Ok(audit)
     }
 
@@ -136,7 +185,7 @@ impl Audit {
     async fn add(&self, log: Arc<Log>) -> Result<(), AuditError> {
         let meta = log.meta();
         let state = self.hooks.state(&meta.name).ok_or(AuditError::Stopping)?;
-        let (vault, origin) = (self.vault.clone(), meta.origin.as_str().to_owned());
+        let (vault, origin) = (self.vault()?, meta.origin.as_str().to_owned());
         let realm = tokio::task::spawn_blocking(move || vault.realm(origin.as_bytes()));
         let realm = realm.await.map_err(|_| AuditError::Stopping)??;
         let keys = Keys::of(&realm);
@@ -187,7 +236,8 @@ impl Audit {
         self.following.lock().drain(..).for_each(EventFollowing::stop);
     }
 
-    pub(crate) fn now(&self) -> Time {
+    /// The time, as the machine believes.
+    pub fn now(&self) -> Time {
         Time(self.env.clock.wall_ns())
     }
 }

@@ -54,9 +54,20 @@ impl Book {
         &self.log
     }
 
+    /// Blinds what is personal in a question, so that it can be written down.
+    pub fn blinder(&self) -> &Blinder {
+        &self.keys.blinder
+    }
+
     /// What its leaves say about it, and how many leaves that takes into account, which need not be durable yet.
     pub fn state(&self) -> LogState {
         self.state.lock().clone()
+    }
+
+    /// What a caller's stream is called in leaves, if it has brought anything.
+    pub(crate) fn producer(&self, caller: &str, stream: &str) -> Option<Ref> {
+        let found = self.realm.by_name(producer_name(caller, stream).as_bytes());
+        found.map(|found| Ref(found.reference().0))
     }
 
     /// The people of an event: known ones at once, new ones after their keys are durable.

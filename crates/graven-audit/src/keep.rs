@@ -66,7 +66,7 @@ impl Audit {
 
     /// Destroys what a log says was erased: keys, then what the index knows. Repeating it does no harm.
     pub(crate) async fn destroy(&self, book: &Arc<Book>, erased: Vec<Ref>) -> Result<u64, AuditError> {
-        let (vault, book) = (self.vault.clone(), book.clone());
+        let (vault, book) = (self.vault()?, book.clone());
         let destroy = move || {
             let doomed: Vec<_> = erased.iter().map(|one| (&book.realm, SubjectRef(one.0))).collect();
             let epoch = vault.erase(&doomed)?.epoch;
@@ -200,7 +200,7 @@ impl Audit {
 
     /// What stands for a caller who decides.
     async fn by(&self, book: &Book, caller: &str) -> Result<Ref, AuditError> {
-        let by = book.subjects(&self.vault, vec![producer_name(caller, "")]).await?;
+        let by = book.subjects(&self.vault()?, vec![producer_name(caller, "")]).await?;
         Ok(by[0].reference)
     }
 

@@ -27,7 +27,7 @@ mod read;
 mod record;
 
 pub use access::{Deed, Who};
-pub use audit::{ACCESS_LOG, Audit, AuditOptions, OpenError};
+pub use audit::{ACCESS_LOG, Audit, AuditOptions, Master, OpenError};
 pub use book::Book;
 pub use error::AuditError;
 pub use hook::{Hooks, refused};

@@ -48,7 +48,7 @@ pub struct Opened {
     /// The payload was dropped when its time was over, or was lost; a damaged one is an error.
     pub is_dropped: bool,
     /// Length of leaf and payload.
-    bytes: usize,
+    pub bytes: usize,
 }
 
 /// Which part of an answer is wanted.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use graven_event::facts::{EventFacts, RejectedFacts};
 use graven_event::group::parties;
 use graven_event::payload::{Sealer, Subject};
-use graven_event::{Event, Facts, Frame, Invalid, Party, Ref, Time, Unplaced, Word};
+use graven_event::producers::Producer;
+use graven_event::{Event, Facts, Frame, Invalid, LogState, Party, Ref, Time, Unplaced, Word};
 use graven_log::{AppendError, Draft, IdempotencyKey, Patience, Sequenced};
 
 use crate::audit::Audit;
@@ -117,6 +118,32 @@ impl Audit {
         Ok(Recorded { sequenced })
     }
 
+    /// What a log's leaves say about it, once they are durable.
+    ///
+    /// # Errors
+    /// The engine stopped.
+    pub async fn durable_state(&self, book: &Book) -> Result<LogState, AuditError> {
+        let state = book.state();
+        // Sequenced is not durable yet: that takes one sync at most.
+        while book.log.durable_size() < state.size {
+            if self.engine.status().is_over() {
+                return Err(AuditError::Stopping);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(state)
+    }
+
+    /// How far the numbers of a caller's stream have come, durably.
+    ///
+    /// # Errors
+    /// The engine stopped.
+    pub async fn producer(&self, book: &Book, caller: &str, stream: &str) -> Result<Producer, AuditError> {
+        let state = self.durable_state(book).await?;
+        let known = book.producer(caller, stream).and_then(|producer| state.producers.of(producer).cloned());
+        Ok(known.unwrap_or_default())
+    }
+
     /// Leaves an entry that something was refused: by whom and why, with a keyed hash of what it was.
     ///
     /// # Errors
@@ -128,7 +155,7 @@ impl Audit {
         content: &[u8],
         invalid: &Invalid,
     ) -> Result<(), AuditError> {
-        let producer = book.subjects(&self.vault, vec![producer_name(caller, "")]).await?;
+        let producer = book.subjects(&self.vault()?, vec![producer_name(caller, "")]).await?;
         let reason =
             Word::new(invalid.reason).map_err(|error| AuditError::Word { field: "reason", error })?;
         let digest = book.keys.pseudonym("rejected", content);
@@ -155,7 +182,7 @@ impl Audit {
         names.extend(request.events.iter().flat_map(parties).map(|party| party.subject()));
         names.sort_unstable();
         names.dedup();
-        let subjects = book.subjects(&self.vault, names.clone()).await?;
+        let subjects = book.subjects(&self.vault()?, names.clone()).await?;
         Ok(names.into_iter().zip(subjects).collect())
     }
 }

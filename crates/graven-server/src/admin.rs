@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use graven_audit::{ACCESS_LOG, Deed, OpenError};
 use graven_log::{Kind, Log, LogName, Visibility};
 use graven_proto::Refusal;
 use graven_proto::limits::MAX_PAGE_LOGS;
@@ -10,6 +11,7 @@ use graven_proto::v1::{self, ErrorReason};
 use tonic::{Request, Response, Status};
 
 use crate::access::Permission;
+use crate::audit::{refuse, who};
 use crate::core::{Core, blocking, log_name};
 use crate::log::wait;
 use crate::message::log_info;
@@ -26,6 +28,41 @@ impl AdminApi {
     }
 }
 
+impl AdminApi {
+    /// Every call here is in the access log before it does or tells anything.
+    async fn note<T>(&self, request: &Request<T>, call: &str, log: &str) -> Result<(), Status> {
+        let Some(audit) = &self.core.audit else { return Ok(()) };
+        let deed = Deed::new("graven.admin", log).with("call", call);
+        let noted = audit.note(&who(request), deed).await;
+        noted.map(drop).map_err(|error| refuse(&error, &self.core).into())
+    }
+
+    /// Before the first log of events there is a key store: a log that nobody can seal for would be of no use.
+    async fn prepare(&self, name: &LogName) -> Result<(), Status> {
+        let unsupported =
+            |text: &str| Status::from(Refusal::new(ErrorReason::LogKindUnsupported, text).with_field("kind"));
+        let Some(audit) = self.core.audit.clone() else {
+            return Err(unsupported("this server makes no logs of events"));
+        };
+        if name.as_str() == ACCESS_LOG
+            || self.core.engine.log(ACCESS_LOG).is_some_and(|log| log.meta().kind != Kind::Access)
+        {
+            return Err(unsupported(
+                "beside logs of events, `access` is the log of who read them, and cannot be another",
+            ));
+        }
+        audit.prepare().await.map_err(|error| unadopted(&error).into())
+    }
+}
+
+fn unadopted(error: &OpenError) -> Refusal {
+    tracing::error!(%error, "a log of events was not made ready");
+    Refusal::new(
+        ErrorReason::StoragePoisoned,
+        "the key store or the log cannot be made ready: its own log says why",
+    )
+}
+
 #[tonic::async_trait]
 impl AdminService for AdminApi {
     async fn create_log(
@@ -37,11 +74,20 @@ impl AdminService for AdminApi {
         self.core.authorize(&request, Some(&name), Permission::Admin)?;
         let kind = kind(request.get_ref().kind)?;
         let visibility = visibility(request.get_ref().visibility)?;
+        self.note(&request, "CreateLog", name.as_str()).await?;
+        if kind == Kind::Events {
+            self.prepare(&name).await?;
+        }
         let core = self.core.clone();
         let log = blocking(move || {
             core.engine.create_log(&name, kind, visibility).map_err(|error| refusal::create(&error).into())
         })
         .await?;
+        if kind == Kind::Events
+            && let Some(audit) = &self.core.audit
+        {
+            audit.adopt(log.clone()).await.map_err(|error| unadopted(&error))?;
+        }
         tracing::info!(log = %log.meta().name, "log created");
         Ok(Response::new(v1::CreateLogResponse { log: Some(log_info(&log)) }))
     }
@@ -51,6 +97,7 @@ impl AdminService for AdminApi {
         request: Request<v1::ListLogsRequest>,
     ) -> Result<Response<v1::ListLogsResponse>, Status> {
         self.core.authorize(&request, None, Permission::Admin)?;
+        self.note(&request, "ListLogs", "*").await?;
         let asked = request.into_inner();
         // The token is the last name of the page before: a log that is made meanwhile moves nothing.
         let after = page_token(&asked.page_token)?;
@@ -74,6 +121,7 @@ impl AdminService for AdminApi {
         request: Request<v1::GetLogRequest>,
     ) -> Result<Response<v1::GetLogResponse>, Status> {
         let log = self.core.open_log(&request, &request.get_ref().log, Permission::Admin)?;
+        self.note(&request, "GetLog", log.meta().name.as_str()).await?;
         Ok(Response::new(v1::GetLogResponse { log: Some(log_info(&log)) }))
     }
 
@@ -84,6 +132,7 @@ impl AdminService for AdminApi {
         // Never the only log by an empty name: freezing cannot be undone.
         let name = log_name(&request.get_ref().log, "log")?;
         let log = self.core.named_log(&request, &name, Permission::Admin)?;
+        self.note(&request, "FreezeLog", name.as_str()).await?;
         let deadline = wait::deadline(request.metadata());
         let (core, frozen) = (self.core.clone(), log.clone());
         blocking(move || {
@@ -107,6 +156,7 @@ impl AdminService for AdminApi {
     ) -> Result<Response<v1::RotateKeysResponse>, Status> {
         let name = log_name(&request.get_ref().log, "log")?;
         let log = self.core.named_log(&request, &name, Permission::Admin)?;
+        self.note(&request, "RotateKeys", name.as_str()).await?;
         let statement = request.into_inner().statement;
         let (core, rotated) = (self.core.clone(), log.clone());
         let text = blocking(move || {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use graven_log::{Engine, Log, LogName};
+use graven_audit::{ACCESS_LOG, Audit};
+use graven_log::{Engine, Kind, Log, LogName};
 use graven_proto::Refusal;
 use graven_proto::v1::ErrorReason;
 use tokio::sync::watch;
 use tonic::{Request, Status};
 
-use crate::access::{Access, Ask, Caller, Permission};
+use crate::access::{Access, Ask, Caller, Denied, Permission};
 use crate::large::LargeAnswers;
 use crate::lookup::LeafLookup;
 use crate::options::ServerOptions;
@@ -23,6 +24,8 @@ pub(crate) struct Core {
     /// Turns true once the server is to stop: streams that would never end by themselves end then.
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) access: Arc<dyn Access>,
+    /// The logs of events, where there can be any.
+    pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) max_connections: usize,
     pub(crate) large: LargeAnswers,
 }
@@ -35,6 +38,7 @@ impl Core {
             idempotency_window: options.idempotency_window,
             draining,
             access: options.access.clone(),
+            audit: options.audit.clone(),
             max_connections: options.max_connections,
             large: LargeAnswers::new(),
         }
@@ -77,21 +81,51 @@ impl Core {
         if let Some(understood) = request.extensions().get::<Understood>() {
             understood.note();
         }
-        let asked = Ask { log, permission };
-        let caller = request.extensions().get::<Caller>();
-        // Nobody looked who it is: then it is nobody.
-        let permitted = self.access.permit(caller.unwrap_or(&Caller::anonymous()), &asked);
-        permitted.map_err(|denied| denied.refusal().into())
+        self.permit(request, log, permission).map_err(|denied| denied.refusal().into())
     }
 
+    /// Whether the caller may do this, where nothing is refused if not.
+    pub(crate) fn permits<T>(
+        &self,
+        request: &Request<T>,
+        log: Option<&LogName>,
+        permission: Permission,
+    ) -> bool {
+        self.permit(request, log, permission).is_ok()
+    }
+
+    fn permit<T>(
+        &self,
+        request: &Request<T>,
+        log: Option<&LogName>,
+        permission: Permission,
+    ) -> Result<(), Denied> {
+        let asked = Ask { log, permission: needed(log, permission) };
+        let caller = request.extensions().get::<Caller>();
+        // Nobody looked who it is: then it is nobody.
+        self.access.permit(caller.unwrap_or(&Caller::anonymous()), &asked)
+    }
+
+    /// The access log is nobody's only log: it is named, or not meant.
     fn only_log(&self) -> Result<LogName, Refusal> {
-        match self.engine.logs().as_slice() {
+        let mut logs = self.engine.logs();
+        logs.retain(|log| log.meta().kind != Kind::Access);
+        match logs.as_slice() {
             [log] => Ok(log.meta().name.clone()),
             logs => {
                 let message = format!("this server has {} logs: name one", logs.len());
                 Err(Refusal::new(ErrorReason::LogNameRequired, message).with_field("log"))
             }
         }
+    }
+}
+
+/// Who read what is read with a permission of its own: who may read everything else need not know who else does.
+fn needed(log: Option<&LogName>, permission: Permission) -> Permission {
+    let is_access = log.is_some_and(|log| log.as_str() == ACCESS_LOG);
+    match permission {
+        Permission::Read | Permission::Query | Permission::Reveal if is_access => Permission::Audit,
+        other => other,
     }
 }
 

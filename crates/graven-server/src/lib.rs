@@ -37,6 +37,7 @@
 
 mod access;
 mod admin;
+mod audit;
 mod core;
 mod deadline;
 mod large;

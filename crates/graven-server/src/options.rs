@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use graven_audit::Audit;
 use graven_log::{LogName, WindowLimits};
 use graven_net::{Limits, Tls};
 use http::{HeaderMap, HeaderValue};
@@ -26,6 +27,8 @@ pub type OnCall = Arc<dyn Fn(&tracing::Span, &HeaderMap) + Send + Sync>;
 pub struct ServerOptions {
     /// Who may do what.
     pub access: Arc<dyn Access>,
+    /// The logs of events. Without them there are none, and none are made.
+    pub audit: Option<Arc<Audit>>,
     /// Finds entries by leaf hash. Without it such calls are answered as if the index had not begun.
     pub lookup: Option<Arc<dyn LeafLookup>>,
     /// Told of the span and the headers of each call, where calls are traced across processes.
@@ -67,6 +70,7 @@ impl Default for ServerOptions {
         let limits = Limits::default();
         Self {
             access: Arc::new(Open),
+            audit: None,
             lookup: None,
             on_call: None,
             tls: None,

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use graven_audit::Audit;
 use graven_log::{Engine, Log, Status as EngineStatus};
 use graven_net::Port;
 use graven_proto::limits::MAX_MESSAGE_BYTES;
 use graven_proto::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE};
+use graven_proto::v1::audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT_SERVICE};
 use graven_proto::v1::log_service_server::{LogServiceServer, SERVICE_NAME as LOG_SERVICE};
 use graven_proto::v1::witness_service_server::{SERVICE_NAME as WITNESS_SERVICE, WitnessServiceServer};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -25,6 +27,8 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::cors::CorsLayer;
 
 use crate::admin::AdminApi;
+use crate::audit::AuditApi;
+use crate::audit::watch::Strangers;
 use crate::core::Core;
 use crate::log::LogApi;
 use crate::meter::{self, Meters};
@@ -81,10 +85,11 @@ impl Server {
         let core = Arc::new(Core::new(engine.clone(), &options, draining.clone()));
         let (health, health_service) = tonic_health::server::health_reporter();
         let limits = Arc::new(options.limits());
+        let strangers = Strangers::default();
         let main = Port {
             listener,
             tls: options.tls.clone(),
-            router: router(&core, &options, health_service)?,
+            router: router(&core, &options, health_service, strangers.clone())?,
             limits: limits.clone(),
         };
         let drained = |mut draining: watch::Receiver<bool>| async move {
@@ -100,7 +105,17 @@ impl Server {
         };
         let pushing = witness::push_until(&engine, &options.witness_roots, draining.clone());
         let announcing = announce_until(&engine, draining.clone());
-        tokio::join!(main, ops, pushing, announcing, until_drain(&engine, shutdown, &health, drain));
+        let keeping = keep_until(options.audit.clone(), draining.clone());
+        let telling = strangers.tell(options.audit.clone(), draining.clone());
+        tokio::join!(
+            main,
+            ops,
+            pushing,
+            announcing,
+            keeping,
+            telling,
+            until_drain(&engine, shutdown, &health, drain)
+        );
         Ok(())
     }
 }
@@ -120,6 +135,16 @@ async fn announce_until(engine: &Engine, draining: watch::Receiver<bool>) {
         }
     };
     futures_util::future::join_all(engine.logs().into_iter().map(announce)).await;
+}
+
+/// What logs of events do by themselves: saying what is missing, and dropping what is over.
+async fn keep_until(audit: Option<Arc<Audit>>, mut draining: watch::Receiver<bool>) {
+    let Some(audit) = audit else { return };
+    tokio::select! {
+        _ = draining.wait_for(|draining| *draining) => {}
+        () = audit.clone().tell_gaps() => {}
+        () = audit.drop_expired() => {}
+    }
 }
 
 /// Waits for a reason to stop, and tells everybody.
@@ -142,7 +167,12 @@ async fn until_drain(
 }
 
 /// Everything on the main port: the services, and beside them the logs as files.
-fn router<H>(core: &Arc<Core>, options: &ServerOptions, health: H) -> Result<Router, ServeError>
+fn router<H>(
+    core: &Arc<Core>,
+    options: &ServerOptions,
+    health: H,
+    strangers: Strangers,
+) -> Result<Router, ServeError>
 where
     H: tower::Service<
             Request<tonic::body::Body>,
@@ -164,6 +194,9 @@ where
     let witness = WitnessServiceServer::new(WitnessApi::new(core.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .accept_compressed(CompressionEncoding::Gzip);
+    let audit = AuditServiceServer::new(AuditApi::new(core.clone()))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip);
     let descriptors = [graven_proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
     let rpc = RpcLayer {
         access: options.access.clone(),
@@ -175,11 +208,14 @@ where
         ])),
         on_call: options.on_call.clone(),
         timeout: options.request_timeout,
+        audit: options.audit.clone(),
+        strangers,
     };
     let mut services = tonic::service::Routes::builder();
     services
         .add_service(log)
         .add_service(admin)
+        .add_service(audit)
         .add_service(witness)
         .add_service(health)
         .add_service(reflection(&descriptors).build_v1()?)
@@ -220,7 +256,7 @@ fn is_loopback(listener: &TcpListener) -> bool {
 
 async fn report(health: &HealthReporter, status: ServingStatus) {
     // The empty name stands for the server as a whole (gRPC health checking protocol).
-    for service in ["", LOG_SERVICE, ADMIN_SERVICE, WITNESS_SERVICE] {
+    for service in ["", LOG_SERVICE, ADMIN_SERVICE, AUDIT_SERVICE, WITNESS_SERVICE] {
         health.set_service_status(service, status).await;
     }
 }

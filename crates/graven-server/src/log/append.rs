@@ -117,7 +117,7 @@ fn check_batch(entries: &[Bytes]) -> Result<(), Refusal> {
 }
 
 /// The entry's proof under `head` in the text format of C2SP tlog-proof.
-fn bundle(log: &Log, appended: &Sequenced, head: &Head) -> Result<Bytes, Status> {
+pub(crate) fn bundle(log: &Log, appended: &Sequenced, head: &Head) -> Result<Bytes, Status> {
     let index = LeafIndex::new(appended.first).ok_or_else(refusal::damaged)?;
     let (_, proof) = log.inclusion(index, head.size()).map_err(|error| refusal::read(&error))?;
     let note = std::str::from_utf8(&head.note).map_err(|_| refusal::damaged())?;
@@ -125,7 +125,7 @@ fn bundle(log: &Log, appended: &Sequenced, head: &Head) -> Result<Bytes, Status>
     Ok(bundle.to_string().into())
 }
 
-async fn batch_proof(
+pub(crate) async fn batch_proof(
     log: Arc<Log>,
     appended: Sequenced,
     head: Arc<Head>,

@@ -12,14 +12,14 @@ use crate::message::nanoseconds;
 use crate::refusal::{self, entry_empty, entry_too_large};
 
 /// An idempotency key with the time at which its caller first used it.
-pub(super) struct Claim {
+pub(crate) struct Claim {
     key: String,
     issued_ns: u64,
 }
 
 /// How far an append must have come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
+pub(crate) enum Level {
     Durable,
     Published,
     Witnessed,
@@ -27,7 +27,7 @@ pub(super) enum Level {
 
 impl Claim {
     /// The key of a request. `None`: it has none.
-    pub(super) fn new(key: String, issued_at: Option<&Timestamp>) -> Result<Option<Self>, Refusal> {
+    pub(crate) fn new(key: String, issued_at: Option<&Timestamp>) -> Result<Option<Self>, Refusal> {
         if key.is_empty() {
             return match issued_at {
                 None => Ok(None),
@@ -50,14 +50,14 @@ impl Claim {
     }
 
     /// As the engine takes it.
-    pub(super) fn key(&self) -> IdempotencyKey<'_> {
+    pub(crate) fn key(&self) -> IdempotencyKey<'_> {
         IdempotencyKey { key: &self.key, issued_ns: self.issued_ns }
     }
 }
 
 impl Level {
     /// What a request to this log asks to wait for.
-    pub(super) fn new(wait: i32, log: &Log) -> Result<Self, Refusal> {
+    pub(crate) fn new(wait: i32, log: &Log) -> Result<Self, Refusal> {
         match Wait::try_from(wait) {
             Ok(Wait::Unspecified | Wait::Durable) => Ok(Self::Durable),
             Ok(Wait::Published) => Ok(Self::Published),
@@ -74,7 +74,7 @@ impl Level {
 }
 
 /// Checks an entry's length. `field` names it in the request.
-pub(super) fn check_entry(entry: &[u8], field: impl Fn() -> String) -> Result<(), Refusal> {
+pub(crate) fn check_entry(entry: &[u8], field: impl Fn() -> String) -> Result<(), Refusal> {
     match entry.len() {
         0 => Err(entry_empty(field())),
         bytes if bytes > MAX_ENTRY_BYTES => Err(entry_too_large(field(), bytes)),

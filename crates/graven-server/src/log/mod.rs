@@ -1,7 +1,7 @@
 //! `LogService`: one module for each family of calls.
 
-mod append;
-mod claim;
+pub(crate) mod append;
+pub(crate) mod claim;
 mod entries;
 mod heads;
 mod proofs;

@@ -25,7 +25,7 @@ pub(crate) fn deadline(metadata: &MetadataMap) -> Instant {
 }
 
 /// The head that covers what was appended; `None` where nobody waits for one.
-pub(super) async fn covering(
+pub(crate) async fn covering(
     core: &Core,
     log: &Log,
     level: Level,

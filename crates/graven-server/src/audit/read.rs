@@ -1,0 +1,382 @@
+//! `Query`, `Tail` and `Reveal`: each is in the access log before anything is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use graven_audit::{Audit, AuditError, Book, Deed, Opened, Page, Who};
+use graven_event::query::Query;
+use graven_event::{Facts, Group, Outcome, Time};
+use graven_log::{AppendError, Head};
+use graven_merkle::LeafIndex;
+use graven_proto::Refusal;
+use graven_proto::convert::event::timestamp;
+use graven_proto::v1::{self, ErrorReason, MultiInclusionProof};
+use tonic::{Request, Status};
+
+use super::{Admitted, Answers, admit, may, refuse, who};
+use crate::access::Permission;
+use crate::core::{Core, blocking};
+use crate::log::wait;
+use crate::message::tree_head;
+use crate::refusal;
+
+/// Hits of a page whose size was not said.
+const DEFAULT_PAGE: u32 = 100;
+/// Most events that are opened by one call.
+const MAX_REVEALED: usize = 256;
+/// Most bytes of one answer of disclosures, and of one message of a tail.
+const ANSWER_BYTES: usize = 3 << 20;
+/// Leaves that a tail looks at in one go.
+const TAIL_LEAVES: u64 = 256;
+
+/// `Query`.
+pub(super) async fn query(
+    core: &Core,
+    request: Request<v1::QueryRequest>,
+) -> Result<v1::QueryResponse, Status> {
+    let Admitted { audit, book } = admit(core, &request, &request.get_ref().log, Permission::Query)?;
+    let visible = visible(core, &request, &book, request.get_ref().without_raw);
+    let (deadline, who) = (wait::deadline(request.metadata()), who(&request));
+    let asked = request.into_inner();
+    let query = parse(&asked.query, core)?;
+    let head = if asked.prove { Some(covering(core, &book, asked.min_size, deadline).await?) } else { None };
+    let page = Page {
+        size: usize::try_from(if asked.page_size == 0 { DEFAULT_PAGE } else { asked.page_size }).unwrap_or(1),
+        token: token_bytes(&asked.page_token)?,
+        min_size: asked.min_size,
+        ascending: asked.ascending,
+        below: head.as_ref().map(|head| head.size().get()),
+    };
+    let name = book.log().meta().name.as_str();
+    let found = audit.find(name, query.clone(), page, visible.clone()).await;
+    let found = found.map_err(|error| refuse(&error, core))?;
+    let deed = Deed::new("graven.query", name)
+        .with("query", query.blinded(book.blinder()))
+        .with("hits", found.hits.len())
+        .with("size", found.complete_to)
+        .with("revealed", !visible.is_empty());
+    audit.note(&who, deed).await.map_err(|error| refuse(&error, core))?;
+    let proof = match &head {
+        Some(head) if !found.hits.is_empty() => Some(prove(&book, &found.hits, head.clone()).await?),
+        _ => None,
+    };
+    Ok(v1::QueryResponse {
+        hits: found.hits.into_iter().map(hit).collect(),
+        next_page_token: found.next.map(|next| hex(&next)).unwrap_or_default(),
+        complete_to: found.complete_to,
+        head: head.as_deref().map(tree_head),
+        proof,
+    })
+}
+
+/// `Tail`.
+pub(super) async fn tail(
+    core: &Arc<Core>,
+    request: Request<v1::TailRequest>,
+) -> Result<Answers<v1::TailResponse>, Status> {
+    let Admitted { audit, book } = admit(core, &request, &request.get_ref().log, Permission::Query)?;
+    let visible = visible(core, &request, &book, request.get_ref().without_raw);
+    let who = who(&request);
+    let asked = request.into_inner();
+    let query = parse(&asked.query, core)?;
+    let size = book.log().head().size().get();
+    let next = if asked.from_now { size } else { asked.from_index };
+    if next > size {
+        let text = format!("index {next} is beyond the {size} published entries");
+        return Err(Refusal::new(ErrorReason::IndexBeyondTree, text).with_fact("size", size).into());
+    }
+    let words = query.blinded(book.blinder());
+    let deed = Deed::new("graven.tail.open", book.log().meta().name.as_str())
+        .with("query", &words)
+        .with("from", next)
+        .with("revealed", !visible.is_empty());
+    audit.note(&who, deed).await.map_err(|error| refuse(&error, core))?;
+    let close = Closing { audit, book, who, words, from: next, told: 0, next };
+    let following =
+        Following { core: core.clone(), close, query, visible, text: asked.query, ends: asked.until_now };
+    let answers = stream::try_unfold(following, |mut following| async move {
+        Ok(following.step().await?.map(|answer| (answer, following)))
+    });
+    Ok(answers.boxed())
+}
+
+/// A tail under way.
+struct Following {
+    core: Arc<Core>,
+    close: Closing,
+    query: Query,
+    visible: Vec<Group>,
+    text: String,
+    ends: bool,
+}
+
+impl Following {
+    /// The next message: what matches among the leaves that are published, or `None` at the end.
+    async fn step(&mut self) -> Result<Option<v1::TailResponse>, Status> {
+        loop {
+            let size = self.close.book.log().head().size().get();
+            if self.close.next >= size {
+                if self.ends {
+                    return Ok(None);
+                }
+                self.wait(size).await?;
+                continue;
+            }
+            let end = size.min(self.close.next + TAIL_LEAVES);
+            let (book, range) = (self.close.book.clone(), self.close.next..end);
+            let (query, visible) = (self.query.clone(), self.visible.clone());
+            let core = self.core.clone();
+            let (hits, next) = blocking(move || {
+                matching(&book, range, &query, &visible).map_err(|error| refuse(&error, &core).into())
+            })
+            .await?;
+            self.close.next = next;
+            if hits.is_empty() && next < size {
+                continue;
+            }
+            self.close.told += hits.len();
+            return Ok(Some(v1::TailResponse { hits, next_index: next }));
+        }
+    }
+
+    async fn wait(&mut self, size: u64) -> Result<(), Status> {
+        let mut heads = self.close.book.log().watch();
+        let mut draining = self.core.draining.clone();
+        tokio::select! {
+            grown = heads.wait_for(|head| head.size().get() > size) => {
+                grown.map_err(|_| refusal::shutting_down())?;
+            }
+            _ = draining.wait_for(|draining| *draining) => return Err(refusal::shutting_down().into()),
+        }
+        // Spans count back from now, and now goes on.
+        self.query = parse(&self.text, &self.core)?;
+        Ok(())
+    }
+}
+
+/// What a tail has told when it ends, however it ends.
+struct Closing {
+    audit: Arc<Audit>,
+    book: Arc<Book>,
+    who: Who,
+    words: String,
+    from: u64,
+    told: usize,
+    next: u64,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let deed = Deed::new("graven.tail.close", self.book.log().meta().name.as_str())
+            .with("query", &self.words)
+            .with("from", self.from)
+            .with("to", self.next)
+            .with("hits", self.told);
+        let (audit, who) = (self.audit.clone(), std::mem::take(&mut self.who));
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = audit.note(&who, deed).await {
+                tracing::error!(%error, "the end of a tail is not in the access log");
+            }
+        });
+    }
+}
+
+fn matching(
+    book: &Book,
+    range: std::ops::Range<u64>,
+    query: &Query,
+    visible: &[Group],
+) -> Result<(Vec<v1::Hit>, u64), AuditError> {
+    let (mut hits, mut bytes, mut next) = (Vec::new(), 0, range.start);
+    for opened in book.open_range(range, &Group::ALL)? {
+        let matches = opened.frame.as_ref().is_some_and(|frame| query.matches(frame, &opened.view));
+        if matches {
+            let opened =
+                if visible.len() == Group::ALL.len() { opened } else { book.open_one(next, visible)? };
+            bytes += opened.bytes;
+            if bytes > ANSWER_BYTES && !hits.is_empty() {
+                return Ok((hits, next));
+            }
+            hits.push(hit(opened));
+        }
+        next += 1;
+    }
+    Ok((hits, next))
+}
+
+/// `Reveal`.
+pub(super) async fn reveal(
+    core: &Arc<Core>,
+    request: Request<v1::RevealRequest>,
+) -> Result<v1::RevealResponse, Status> {
+    let Admitted { audit, book } = admit(core, &request, &request.get_ref().log, Permission::Reveal)?;
+    let (deadline, who) = (wait::deadline(request.metadata()), who(&request));
+    let asked = request.into_inner();
+    let groups = groups(&asked.groups)?;
+    check_indices(&asked.indices)?;
+    let last = asked.indices.last().copied().unwrap_or(0);
+    if last >= book.log().durable_size() {
+        let size = book.log().durable_size();
+        let text = format!("index {last} is beyond the {size} entries");
+        return Err(Refusal::new(ErrorReason::IndexBeyondTree, text).with_fact("size", size).into());
+    }
+    let head = covering(core, &book, last + 1, deadline).await?;
+    let words: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
+    let deed = Deed::new("graven.reveal", book.log().meta().name.as_str())
+        .with("first", asked.indices.first().copied().unwrap_or(0))
+        .with("last", last)
+        .with("count", asked.indices.len())
+        .with("indices", indices_text(&asked.indices))
+        .with("groups", words.join(","))
+        .with("purpose", &asked.purpose);
+    audit.note(&who, deed).await.map_err(|error| refuse(&error, core))?;
+    let failing = core.clone();
+    let disclosures = blocking(move || {
+        let mut disclosures: Vec<Bytes> = Vec::with_capacity(asked.indices.len());
+        for index in &asked.indices {
+            let text = book.disclose(*index, &groups, &head).map_err(|error| refuse(&error, &failing))?;
+            disclosures.push(text.into());
+        }
+        Ok(disclosures)
+    })
+    .await?;
+    if disclosures.iter().map(Bytes::len).sum::<usize>() > ANSWER_BYTES {
+        let text =
+            "these disclosures are more than one answer holds: ask for fewer entries or groups at once";
+        return Err(Refusal::new(ErrorReason::IndicesTooMany, text).with_field("indices").into());
+    }
+    Ok(v1::RevealResponse { disclosures })
+}
+
+fn check_indices(indices: &[u64]) -> Result<(), Refusal> {
+    let refuse = |reason, text: &str| Err(Refusal::new(reason, text.to_owned()).with_field("indices"));
+    match indices {
+        [] => refuse(ErrorReason::IndicesEmpty, "name the entries to open"),
+        many if many.len() > MAX_REVEALED => {
+            let text = format!("at most {MAX_REVEALED} entries are opened at once");
+            Err(Refusal::new(ErrorReason::IndicesTooMany, text)
+                .with_field("indices")
+                .with_fact("limit", MAX_REVEALED))
+        }
+        some if !some.is_sorted_by(|a, b| a < b) => {
+            refuse(ErrorReason::IndicesUnsorted, "indices strictly increase")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// As many of the indices as fit a label.
+fn indices_text(indices: &[u64]) -> String {
+    let mut text = String::new();
+    for index in indices {
+        if text.len() > 900 {
+            return text + ",…";
+        }
+        text = if text.is_empty() { index.to_string() } else { format!("{text},{index}") };
+    }
+    text
+}
+
+fn groups(words: &[String]) -> Result<Vec<Group>, Refusal> {
+    if words.is_empty() {
+        return Ok(Group::ALL.to_vec());
+    }
+    let known = || Group::ALL.map(Group::as_str).join(", ");
+    let of = |word: &String| {
+        let unknown =
+            || Refusal::new(ErrorReason::GroupUnknown, format!("an event has the groups {}", known()));
+        Group::named(word).ok_or_else(|| unknown().with_field("groups"))
+    };
+    words.iter().map(of).collect()
+}
+
+fn parse(text: &str, core: &Core) -> Result<Query, Refusal> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = Time(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+    Query::parse(text, now).map_err(|error| refuse(&AuditError::Query(error), core))
+}
+
+/// The groups that a caller may see of hits.
+fn visible<T>(core: &Core, request: &Request<T>, book: &Book, without_raw: bool) -> Vec<Group> {
+    if !may(core, request, &book.log().meta().name, Permission::Reveal) {
+        return Vec::new();
+    }
+    Group::ALL.into_iter().filter(|group| !without_raw || *group != Group::Raw).collect()
+}
+
+/// A head that covers everything that was acknowledged before the call.
+async fn covering(
+    core: &Core,
+    book: &Book,
+    min_size: u64,
+    deadline: tokio::time::Instant,
+) -> Result<Arc<Head>, Status> {
+    let size = book.log().durable_size().max(min_size);
+    match tokio::time::timeout_at(deadline, core.engine.published(book.log(), size)).await {
+        Ok(Ok(head)) => Ok(head),
+        Ok(Err(AppendError::Stopping)) => Err(refusal::shutting_down().into()),
+        Ok(Err(error)) => Err(refusal::append(&error, core.idempotency_window).into()),
+        Err(_) => {
+            let published = book.log().head().size();
+            let text = format!("no checkpoint covered {size} entries in time: the newest has {published}");
+            let refusal = Refusal::new(ErrorReason::NotPublishedYet, text);
+            Err(refusal.with_retry_after(Duration::from_secs(1)).into())
+        }
+    }
+}
+
+async fn prove(book: &Arc<Book>, hits: &[Opened], head: Arc<Head>) -> Result<MultiInclusionProof, Status> {
+    let mut indices: Vec<u64> = hits.iter().map(|hit| hit.index).collect();
+    indices.sort_unstable();
+    let log = book.log().clone();
+    blocking(move || {
+        let indices: Option<Vec<_>> = indices.into_iter().map(LeafIndex::new).collect();
+        let indices = indices.ok_or_else(refusal::damaged)?;
+        let (_, proof) = log.multi(&indices, head.size()).map_err(|error| refusal::read(&error))?;
+        Ok(MultiInclusionProof::from_merkle(&indices, head.size(), &proof))
+    })
+    .await
+}
+
+fn hit(opened: Opened) -> v1::Hit {
+    let words = |groups: &[Group]| groups.iter().map(|group| group.as_str().to_owned()).collect();
+    let mut hit = v1::Hit {
+        index: opened.index,
+        hidden: words(&opened.hidden),
+        erased: words(&opened.erased),
+        leaf: opened.leaf,
+        kind: "statement".to_owned(),
+        ..v1::Hit::default()
+    };
+    if let Some(frame) = opened.frame {
+        hit.kind = frame.facts.kind_word().to_owned();
+        hit.log_time = Some(timestamp(frame.log_time));
+        hit.id = Bytes::copy_from_slice(&frame.id);
+        if let Facts::Event(facts) = &frame.facts {
+            let outcome = frame.outcome.unwrap_or(Outcome::Success);
+            hit.event = Some(v1::Event::of_view(opened.view, facts, outcome));
+        }
+    }
+    hit
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn token_bytes(text: &str) -> Result<Bytes, Refusal> {
+    let invalid = || {
+        Refusal::new(ErrorReason::PageTokenInvalid, "not a page token of this method")
+            .with_field("page_token")
+    };
+    if !text.is_ascii() || text.len() > 16 || !text.len().is_multiple_of(2) {
+        return Err(invalid());
+    }
+    let pairs = text.as_bytes().chunks_exact(2).map(|pair| std::str::from_utf8(pair).unwrap_or("x"));
+    let bytes: Result<Vec<u8>, _> = pairs.map(|pair| u8::from_str_radix(pair, 16)).collect();
+    bytes.map(Bytes::from).map_err(|_| invalid())
+}
