@@ -3,7 +3,7 @@
 use crate::catalogue;
 use crate::facts::{MAX_VALUES, Word};
 use crate::group::parties;
-use crate::model::{Event, Party};
+use crate::model::{Change, Event, Party};
 use crate::time::Time;
 
 /// Longest identifier, name or other short text.
@@ -14,6 +14,10 @@ pub const MAX_LONG_TEXT_BYTES: usize = 16 << 10;
 pub const MAX_RAW_BYTES: usize = 256 << 10;
 /// Most targets, changes and labels, each.
 pub const MAX_ITEMS: usize = 64;
+/// Most values of a token's `aud` and `amr`, each: what is kept of a token fits in one field of its group.
+pub const MAX_TOKEN_VALUES: usize = 24;
+/// Most bytes of all changes together, so that their group can be [opened](crate::payload::MAX_GROUP_BYTES) again.
+pub const MAX_CHANGES_BYTES: usize = 256 << 10;
 /// Most parties whom one event is about.
 pub const MAX_PARTIES: usize = 32;
 /// How far ahead of the server's clock a producer's may be.
@@ -90,6 +94,11 @@ impl Event {
             short("changes.field", &change.field)?;
             change.before.iter().chain(&change.after).try_for_each(|text| long("changes", text))?;
         }
+        let changed: usize = self.changes.iter().map(Change::bytes).sum();
+        if changed > MAX_CHANGES_BYTES {
+            let what = format!("{changed} bytes in all, and at most {MAX_CHANGES_BYTES} fit");
+            return Err(invalid("changes", "limit", what));
+        }
         self.decision.reason.iter().try_for_each(|text| long("decision.reason", text))?;
         maybe("decision.policy", &self.decision.policy)?;
         maybe("context.request_id", &self.context.request_id)?;
@@ -135,7 +144,7 @@ impl Event {
         let scopes = [&self.scope.requested, &self.scope.granted, &self.scope.used];
         scopes.into_iter().try_for_each(|scopes| most("scope", scopes.len(), MAX_VALUES))?;
         if let Some(token) = &self.token {
-            most("token", token.audience.len().max(token.amr.len()), MAX_ITEMS)?;
+            most("token", token.audience.len().max(token.amr.len()), MAX_TOKEN_VALUES)?;
         }
         most("on_behalf_of", self.on_behalf_of.len(), MAX_PARTIES)?;
         most("about", self.about.len(), MAX_PARTIES)?;

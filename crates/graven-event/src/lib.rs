@@ -3,6 +3,7 @@
 //! # What is here
 //! * [`Event`] and its parts, as producers hand them in, with everything that [`Event::check`] asks of one.
 //! * [`Frame`]: the leaf of a log of events, its one encoding, and [`facts`]: what stands in it in clear.
+//! * [`map`]: events made of other systems' audit records.
 //! * [`group`] and [`payload`]: the rest of an event, sealed in groups under the keys of those whom it is about, each
 //!   committed to by the leaf, so that one can be shown without the others and becomes unreadable without changing a leaf.
 //! * [`disclosure`]: chosen groups of an event with the proof that it is in a log, for anybody to check offline.
@@ -20,6 +21,7 @@ pub mod disclosure;
 pub mod facts;
 mod frame;
 pub mod group;
+pub mod map;
 mod model;
 pub mod payload;
 pub mod producers;
@@ -31,7 +33,8 @@ mod tests;
 mod time;
 
 pub use check::{
-    Invalid, MAX_AHEAD_SECONDS, MAX_ITEMS, MAX_LONG_TEXT_BYTES, MAX_PARTIES, MAX_RAW_BYTES, MAX_TEXT_BYTES,
+    Invalid, MAX_AHEAD_SECONDS, MAX_CHANGES_BYTES, MAX_ITEMS, MAX_LONG_TEXT_BYTES, MAX_PARTIES,
+    MAX_RAW_BYTES, MAX_TEXT_BYTES, MAX_TOKEN_VALUES,
 };
 pub use codec::Malformed;
 pub use disclosure::Disclosure;

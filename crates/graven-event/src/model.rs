@@ -280,6 +280,14 @@ impl Party {
     }
 }
 
+impl Change {
+    /// How long its texts are in all.
+    pub(crate) fn bytes(&self) -> usize {
+        let values = self.before.iter().chain(&self.after).map(String::len).sum::<usize>();
+        self.field.len() + values
+    }
+}
+
 impl Target {
     /// The party that it is, where it is a person.
     pub fn as_party(&self) -> Option<Party> {

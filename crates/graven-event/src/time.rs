@@ -24,6 +24,14 @@ impl Time {
         Self(seconds.saturating_mul(NANOS))
     }
 
+    /// So many milliseconds since 1970; `None` after 2554.
+    pub const fn from_millis(millis: u64) -> Option<Self> {
+        match millis.checked_mul(1_000_000) {
+            Some(nanoseconds) => Some(Self(nanoseconds)),
+            None => None,
+        }
+    }
+
     /// Whole seconds since 1970.
     pub const fn seconds(self) -> u64 {
         self.0 / NANOS
