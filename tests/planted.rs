@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-const BUGS: [&str; 4] = ["skip-fsync", "ack-early", "sign-before-journal", "no-compare-and-swap"];
+const BUGS: [&str; 5] =
+    ["skip-fsync", "ack-early", "sign-before-journal", "no-compare-and-swap", "blobs-unsynced"];
 /// Seeds that each bug has time for.
 const SEEDS: u32 = 200;
 

@@ -1,18 +1,22 @@
 //! A log whose hook begins it, refuses, adds follow-ups and attaches: what holds wherever storage fails.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use graven_log::{
-    AppendError, Draft, Engine, IdempotencyKey, Kind, Log, LogName, MAX_ATTACHMENT_BYTES, Problem, ReadError,
-    Refusal, Sequenced, Visibility, fsck,
+    AppendError, Draft, Engine, IdempotencyKey, Kind, Leaf, Log, LogMeta, LogName, MAX_ATTACHMENT_BYTES,
+    Problem, ReadError, Refusal, Sequenced, Sequencer, Sequencers, Visibility, fsck,
 };
 use graven_merkle::LeafIndex;
 
 use crate::ledger::{BREAKS, FOLLOW_UP_CLASS, GENESIS, Ledger, REFUSED, attachment_of, draft, is_own};
 use crate::sim_rig::{DATA, Rig, entry, is_poisoned, publish};
+
+/// What a disk holds.
+type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A data directory whose log `audit` is a ledger.
 pub(crate) fn ledger() -> (Rig, Arc<Engine>, Arc<Log>) {
@@ -137,9 +141,9 @@ fn a_ledger_through_a_failure_at_every_step() {
         rig.heal();
         drop((engine, log));
         if at % 3 == 0 {
-            rig.disk.kill()
+            rig.disk.kill();
         } else {
-            rig.crash(at)
+            rig.crash(at);
         }
         let (engine, log) = rig.open();
         assert!(log.durable_size() >= acked, "step {at}");
@@ -270,6 +274,63 @@ fn a_hook_that_breaks_its_contract_ends_the_engine_and_nothing_of_it_is_kept() {
     check(&log, 0);
 }
 
+/// Makes eight leaves of one draft, seven of them with as much attached as may be.
+#[derive(Debug)]
+struct Swells;
+
+impl Sequencers for Swells {
+    fn serves(&self, _kind: Kind) -> bool {
+        true
+    }
+
+    fn of(&self, _meta: &LogMeta) -> Option<Box<dyn Sequencer>> {
+        Some(Box::new(Self))
+    }
+}
+
+impl Sequencer for Swells {
+    fn sequence(&mut self, _: LeafIndex, _: u64, drafts: Vec<Draft>) -> Result<Vec<Leaf>, Refusal> {
+        let attached = Bytes::from(vec![5; MAX_ATTACHMENT_BYTES]);
+        let mut leaves: Vec<_> = drafts.into_iter().map(|draft| Leaf::new(draft.bytes, None)).collect();
+        leaves.extend((0..7).map(|_| Leaf::new(Bytes::from_static(b"more"), Some(attached.clone()))));
+        Ok(leaves)
+    }
+
+    fn replay(&mut self, _: LeafIndex, _: &[u8]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn restore(&mut self, _: &[u8]) -> bool {
+        false
+    }
+}
+
+#[test]
+fn requests_that_swell_beyond_a_record_take_as_many_as_it_needs() {
+    let mut rig = Rig::new();
+    rig.config.sequencers = Arc::new(Swells);
+    rig.init_kind(Kind::Events).unwrap();
+    let (engine, log) = rig.open();
+    let ask = |n| engine.sequence_later(&log, vec![Draft::new(entry(n))], None).unwrap();
+    let mut answers: Vec<_> = (0..5).map(ask).collect();
+    engine.commit_step(Duration::ZERO);
+    let firsts = answers.iter_mut().map(|answer| answer.try_recv().unwrap().unwrap().first);
+    assert!(firsts.eq([0, 8, 16, 24, 32]));
+    assert_eq!(log.unsealed_bytes() >> 20, 35);
+    let (_engine, log) = rig.reopen();
+    let kept = log.attachments(0..40, usize::MAX).unwrap();
+    let expected = Some(MAX_ATTACHMENT_BYTES);
+    for (kept, n) in kept.iter().zip(0..) {
+        assert_eq!(kept.as_ref().map(Bytes::len), expected.filter(|_| n % 8 > 0), "leaf {n}");
+    }
+    let page = log.attachments(1..40, 2 * MAX_ATTACHMENT_BYTES + 1).unwrap();
+    assert_eq!(page.len(), 2);
+}
+
 #[test]
 fn less_than_a_bundle_is_taken_however_long_it_is() {
     let (mut rig, engine, log) = ledger();
@@ -302,7 +363,7 @@ fn fsck_finds_what_is_wrong_with_attachments() {
     let whole = rig.disk.snapshot();
     let blobs = rig.path("logs/audit/blobs");
     let (one, follow_ups) = (blobs.join("001/001"), blobs.join(format!("{FOLLOW_UP_CLASS:03}/000")));
-    let check = |change: &dyn Fn(&mut std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>)| {
+    let check = |change: &dyn Fn(&mut Files)| {
         let mut files = whole.clone();
         change(&mut files);
         rig.disk.restore(&files);

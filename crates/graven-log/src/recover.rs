@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::replay::{Replay, Replayed};
 use crate::restore::{LogCopy, Missing, Target};
 use crate::rotation::{self, KeyRing, Rotations};
-use crate::sequencer::{Identity, Sequencer};
+use crate::sequencer::Identity;
 use crate::signing::{self, SignError, Signed, Signing};
 use crate::tail::Tail;
 use crate::tree::Tree;
@@ -294,8 +294,8 @@ impl Grown {
         Ok(Self { objects, tree, tail, frontier, sealed: replayed.sealed })
     }
 
-    /// The log, from here on.
-    pub(crate) fn into_lane(
+    /// The log, from here on, and its frontier.
+    pub(crate) fn into_log(
         self,
         env: &Env,
         paths: &Paths,
@@ -303,8 +303,7 @@ impl Grown {
         signing: Signing,
         rotations: Rotations,
         OpenedWitnesses { witnesses, published: head }: OpenedWitnesses,
-        sequencer: Box<dyn Sequencer>,
-    ) -> Result<Lane, OpenError> {
+    ) -> Result<(Arc<Log>, Frontier), OpenError> {
         let Self { objects, tree, tail, frontier, sealed } = self;
         let log = Arc::new(Log {
             tree,
@@ -326,7 +325,7 @@ impl Grown {
             site: paths.site(&meta.name),
             meta,
         });
-        Ok(Lane { log, frontier, sequencer })
+        Ok((log, frontier))
     }
 }
 
@@ -377,7 +376,8 @@ pub(crate) fn open_log(
     let settings = config.witnessing.get(&meta.name);
     let (fs, path) = (env.fs.clone(), paths.witnessed(&meta.name));
     let head = witnessing::open(fs, path, &meta, &keys.now(), settings, signed, &*env.clock)?;
-    let mut lane = grown.into_lane(env, paths, meta, signing, rotations, head, sequencer)?;
+    let (log, frontier) = grown.into_log(env, paths, meta, signing, rotations, head)?;
+    let mut lane = Lane { log, frontier, sequencer };
     state::catch_up(env, paths, &*config.sequencers, &mut lane)?;
     Ok(lane)
 }
@@ -427,7 +427,8 @@ fn open_log_to_restore(
     let signing = Signing::resume(env.fs.clone(), path, chain, signed, signers, keys, frontier);
     let head = OpenedWitnesses { witnesses: None, published: head };
     // Nothing is sequenced: what is restored was.
-    Ok(grown.into_lane(env, paths, meta, signing, rotations, head, Box::new(Identity))?)
+    let (log, frontier) = grown.into_log(env, paths, meta, signing, rotations, head)?;
+    Ok(Lane { log, frontier, sequencer: Box::new(Identity) })
 }
 
 fn damage(meta: &LogMeta, what: String) -> OpenError {

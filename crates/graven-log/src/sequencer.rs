@@ -11,10 +11,12 @@
 use std::fmt;
 
 use bytes::Bytes;
+use graven_merkle::tile::MAX_ENTRY_BYTES;
 use graven_merkle::{Hash, LeafIndex, leaf_hash};
-use graven_store::journal::MAX_BODY_BYTES;
+use graven_store::journal::{ATTACHMENT_FRAME_BYTES, MAX_BODY_BYTES};
 
 use crate::meta::{Kind, LogMeta};
+use crate::pool::FRAME_BYTES;
 
 /// Longest attachment: 256 of these with their entries, 272 MiB, are the most that a log can have and not seal.
 pub const MAX_ATTACHMENT_BYTES: usize = 1 << 20;
@@ -190,22 +192,26 @@ impl Sequencer for Identity {
 
 /// What a hook returned that its contract does not allow, if anything.
 pub(crate) fn broken_contract(asked: usize, leaves: &[Leaf]) -> Option<&'static str> {
-    use graven_merkle::tile::MAX_ENTRY_BYTES;
-    let framed = |leaf: &Leaf| leaf.bytes.len() + 2 + leaf.attachment.as_ref().map_or(0, |it| it.len() + 8);
-    let fits = |leaf: &Leaf| (1..=MAX_ENTRY_BYTES).contains(&leaf.bytes.len());
-    let attached = |leaf: &Leaf| {
-        leaf.attachment.as_ref().is_none_or(|it| (1..=MAX_ATTACHMENT_BYTES).contains(&it.len()))
-    };
-    match () {
-        () if leaves.len() < asked => Some("fewer leaves than drafts"),
-        () if leaves.len() > MAX_SEQUENCED_LEAVES => Some("too many leaves for one request"),
-        () if !leaves.iter().all(fits) => Some("a leaf of no bytes, or of more than 65,535"),
-        () if !leaves.iter().all(attached) => Some("an attachment of no bytes, or of more than 1 MiB"),
-        () if leaves.iter().map(framed).sum::<usize>() + crate::pool::FRAME_BYTES > MAX_SEQUENCED_BYTES => {
-            Some("too many bytes for one request")
-        }
-        () => None,
+    if leaves.len() < asked {
+        return Some("fewer leaves than drafts");
     }
+    if leaves.len() > MAX_SEQUENCED_LEAVES {
+        return Some("too many leaves for one request");
+    }
+    let mut framed = FRAME_BYTES;
+    for Leaf { bytes, attachment, .. } in leaves {
+        if !(1..=MAX_ENTRY_BYTES).contains(&bytes.len()) {
+            return Some("a leaf of no bytes, or of more than 65,535");
+        }
+        framed += bytes.len() + 2;
+        if let Some(attachment) = attachment {
+            if !(1..=MAX_ATTACHMENT_BYTES).contains(&attachment.len()) {
+                return Some("an attachment of no bytes, or of more than 1 MiB");
+            }
+            framed += attachment.len() + ATTACHMENT_FRAME_BYTES;
+        }
+    }
+    (framed > MAX_SEQUENCED_BYTES).then_some("too many bytes for one request")
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ impl World {
             for log in self.engine().logs() {
                 self.audit_log(&log);
             }
+            self.drop_blobs();
             self.settle();
             self.check_sites();
         }

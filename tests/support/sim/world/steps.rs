@@ -27,8 +27,8 @@ impl World {
             80..85 => self.seal(),
             85..88 => self.export(),
             88..90 => self.upkeep(),
-            90..92 => self.snapshot(),
-            92 => self.drop_blobs(),
+            90 => self.snapshot(),
+            91..93 => self.drop_blobs(),
             93..95 => self.prove(),
             95..97 => self.leap(),
             97 => self.create_log(),
@@ -194,10 +194,10 @@ impl World {
         self.trace.event(format_args!("snapshot {}: {is_written}", log.meta().name));
     }
 
-    fn drop_blobs(&mut self) {
+    pub(super) fn drop_blobs(&mut self) {
         let log = self.any_log();
         let class = [1, 2, FOLLOW_UP_CLASS][usize::try_from(self.seed.below(3)).unwrap()];
-        let before = self.seed.below(log.durable_size() + 1);
+        let before = self.seed.below(2 * log.durable_size() + 1);
         let bundles = before.min(log.sealed_size()) / 256;
         let dropped = self.engine().drop_blobs(&log, class, LeafIndex::new(before).unwrap());
         let name = log.meta().name.to_string();
