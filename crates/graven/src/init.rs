@@ -11,7 +11,7 @@ use graven_note::Policy;
 
 use crate::{
     exit::{Failure, Outcome},
-    output,
+    output, vault,
 };
 
 const EXAMPLES: &str = "\
@@ -34,7 +34,7 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "PREFIX/NAME")]
     origin: String,
 
-    /// What the log holds, for ever: bytes
+    /// What the log holds, for ever: bytes, or events (who did what, sealed, searchable)
     #[arg(long, value_name = "KIND", default_value = "bytes")]
     kind: Kind,
 
@@ -44,14 +44,22 @@ pub(crate) struct InitArgs {
 }
 
 pub(crate) fn run(args: &InitArgs) -> Outcome {
-    let made = graven_log::init(
-        &Env::system(),
-        &args.data_dir,
-        &args.origin,
-        args.kind,
-        args.visibility,
-        &Config::default(),
-    )?;
+    let env = Env::system();
+    let (config, _) = vault::hooked(Config::default());
+    if args.kind == Kind::Access {
+        return Err(Failure::trouble(
+            "the log of who read what is made by the server itself: --kind bytes or events",
+        ));
+    }
+    let made = graven_log::init(&env, &args.data_dir, &args.origin, args.kind, args.visibility, &config)?;
+    if args.kind == Kind::Events {
+        let key = vault::create(&env, &args.data_dir)?;
+        output::note(format_args!(
+            "master key of the key store: {}: keep a copy elsewhere, and neither it nor the folder vault in backups of the data \
+             (with them, who was erased could be read again)",
+            key.display()
+        ));
+    }
     let policy = write_policy(&args.data_dir, &made.meta)?;
     for key in &made.meta.keys {
         output::line(key)?;

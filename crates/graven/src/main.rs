@@ -30,6 +30,7 @@ mod settings;
 mod telemetry;
 mod token;
 mod trust;
+mod vault;
 mod verify;
 mod watch;
 mod witness;

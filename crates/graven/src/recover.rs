@@ -15,6 +15,7 @@ use crate::{
     exit::{Failure, Outcome},
     output,
     trust::TrustArgs,
+    vault,
 };
 
 const EXAMPLES: &str = "\
@@ -98,7 +99,7 @@ fn restore(args: &RecoverArgs, source: &dyn TileSource) -> Outcome<Restored> {
     let mut copy = Site { packages: PackageReader::new(source, head.size()), head };
     let missing = if args.promote { Missing::Anew } else { Missing::Refused };
     let bar = output::progress("recovering");
-    let config = Config::default();
+    let (config, _) = vault::hooked(Config::default());
     let restored = graven_log::restore(&env, &args.data_dir, &name, &config, &mut copy, missing, |at, of| {
         bar.set_length(of);
         bar.set_position(at);

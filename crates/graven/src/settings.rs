@@ -50,6 +50,10 @@
 //! publish = "signed"               # or "witnessed": readers see a head once it has its quorum, and not before
 //! timeout_ms = 5000                # how long one head is offered before a newer one takes its place
 //! ca = "witness-ca.pem"            # CAs of witnesses on https://; without it the system's
+//!
+//! [vault]                          # keys of the people in logs of events; see `vault`
+//! folder = "vault"
+//! master_key = "vault-key"
 //! ```
 
 use std::{
@@ -67,6 +71,7 @@ use http::{HeaderValue, Uri};
 use serde::Deserialize;
 
 use crate::exit::{Failure, Outcome};
+use crate::vault::VaultSettings;
 
 /// The longest time of a limit: a day.
 const MAX_LIMIT_S: u64 = 24 * 3600;
@@ -98,6 +103,8 @@ pub(crate) struct Settings {
     web: WebSettings,
     engine: EngineSettings,
     witnessing: BTreeMap<String, WitnessSettings>,
+    /// The key store of logs of events.
+    pub(crate) vault: VaultSettings,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -247,6 +254,8 @@ impl Settings {
         if let Some(access) = &mut settings.access {
             access.credentials = folder.join(&access.credentials);
         }
+        settings.vault.relative_to(folder);
+        settings.vault.check()?;
         for witnessing in settings.witnessing.values_mut() {
             witnessing.policy = folder.join(&witnessing.policy);
             witnessing.ca = witnessing.ca.take().map(|ca| folder.join(ca));

@@ -6,6 +6,7 @@ mod prepare;
 use std::{net::SocketAddr, path::PathBuf, process, sync::Arc};
 
 use clap::Args;
+use graven_audit::{Audit, Hooks};
 use graven_log::{Config, Engine, Env, Paths, Status};
 use graven_server::{Ops, Server};
 use tokio::{
@@ -18,6 +19,7 @@ use crate::{
     exit::{Exit, Failure, Outcome},
     lookup, output,
     telemetry::{self, LogFormat, Metrics, Traces},
+    vault,
 };
 
 pub(crate) use material::Material;
@@ -91,12 +93,15 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
     let signals = Signals::listen()?;
     // From here on it asks for files to be read again, and ends nothing, however long the data directory takes to open.
     let hangup = signal(SignalKind::hangup()).map_err(Failure::trouble)?;
-    let engine = open(prepared.data_dir.clone(), prepared.config.clone()).await?;
+    let (config, hooks) = vault::hooked(prepared.config.clone());
+    let engine = open(prepared.data_dir.clone(), config).await?;
     refuse_unknown_logs(&engine)?;
     if prepared.dev {
         tracing::warn!("--dev: no credentials: everybody on this machine may append, read and administer");
     }
     prepared.options.on_call = traces.as_ref().map(Traces::on_call);
+    let audit = open_events(&engine, hooks, &prepared).await?;
+    prepared.options.audit = Some(audit);
     let served = serve(engine, prepared, metrics, signals, hangup).await;
     if let Some(traces) = traces {
         // It waits for the collector, if only for seconds.
@@ -109,6 +114,12 @@ pub(crate) async fn run(args: ServeArgs) -> Outcome {
 async fn open(data_dir: PathBuf, config: Config) -> Outcome<Arc<Engine>> {
     let opened = task::spawn_blocking(move || Engine::open(Env::system(), &data_dir, config)).await;
     Ok(opened.map_err(Failure::trouble)??)
+}
+
+/// Opens logs of events, and completes what an erasure began, before anything is served.
+async fn open_events(engine: &Arc<Engine>, hooks: Arc<Hooks>, prepared: &Prepared) -> Outcome<Arc<Audit>> {
+    let options = prepared.vault.options(&Env::system(), &prepared.data_dir);
+    Audit::open(engine.clone(), hooks, options).await.map_err(Failure::trouble)
 }
 
 /// A log whose name is misspelled would go without witnesses.
@@ -136,6 +147,7 @@ async fn serve(
     let running = engine.start().map_err(Failure::trouble)?;
     let (lookup, following) = lookup::start(&Env::system(), &Paths::new(&data_dir), &engine).unzip();
     options.lookup = lookup;
+    let audit = options.audit.clone();
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     let following_files = task::spawn(material.follow(hangup));
     let mut server = Server::new(engine.clone(), options);
@@ -152,6 +164,7 @@ async fn serve(
         following_files.abort();
         let stopped = task::spawn_blocking(move || {
             drop(following);
+            audit.iter().for_each(|audit| audit.stop());
             running.stop()
         });
         (served, stopped.await)

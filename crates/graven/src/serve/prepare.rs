@@ -19,6 +19,7 @@ use super::{
 use crate::{
     exit::{Failure, Outcome},
     settings::{Settings, TraceSettings},
+    vault::VaultSettings,
 };
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4740);
@@ -34,6 +35,7 @@ pub(crate) struct Prepared {
     pub(crate) material: Material,
     pub(crate) traces: Option<TraceSettings>,
     pub(crate) dev: bool,
+    pub(crate) vault: VaultSettings,
 }
 
 /// Where metrics are served.
@@ -67,7 +69,17 @@ impl Prepared {
             Some(keyring) => keyring,
             None => Arc::new(Open),
         };
-        Ok(Self { data_dir, config, options, listen, ops, material, traces, dev: args.dev })
+        Ok(Self {
+            data_dir,
+            config,
+            options,
+            listen,
+            ops,
+            material,
+            traces,
+            dev: args.dev,
+            vault: settings.vault,
+        })
     }
 }
 
