@@ -14,15 +14,14 @@ use crate::group::View;
 use crate::model::{Event, Outcome, Party};
 use crate::payload::{Payload, Sealer, SecretKey, Subject};
 
-fn unpacked(file: &str) -> String {
+fn unpacked(packed: &[u8]) -> String {
     let mut text = String::new();
-    let packed = std::fs::File::open(vectors(file)).unwrap();
     GzDecoder::new(packed).read_to_string(&mut text).unwrap();
     text
 }
 
 fn labelled() -> Vec<(Format, String, bool)> {
-    let text = unpacked("labelled.jsonl.gz");
+    let text = unpacked(vectors!(include_bytes, "labelled.jsonl.gz"));
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let all = lines.map(|line| {
         let format = match line["source"].as_str().unwrap() {
@@ -81,7 +80,7 @@ fn facts(event: &Event) -> EventFacts {
 
 #[test]
 fn cloudtrail_counts_are_those_counted_by_others() {
-    let text = unpacked("cloudtrail.jsonl.gz");
+    let text = unpacked(vectors!(include_bytes, "cloudtrail.jsonl.gz"));
     let found = records(Format::CloudTrail, &text).unwrap();
     assert_eq!(found.len(), 2_900);
     let (mut identities, mut actors, mut actions) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
