@@ -24,7 +24,7 @@ use crate::meta::LogMeta;
 use crate::rotation::{KeyRing, Rotations};
 use crate::sequencer::MAX_ATTACHMENT_BYTES;
 use crate::signing::Signing;
-use crate::tail::Tail;
+use crate::tail::{self, Tail};
 use crate::tree::{FromTiles, Tree};
 use crate::witnessing::LogWitnesses;
 
@@ -307,9 +307,9 @@ impl Log {
         let part = range.start..range.end.min((number + 1) * u64::from(TILE_WIDTH));
         // What is sealed is in files, or was dropped, whatever the tail still has of it.
         if part.start >= self.sealed_size() {
-            let tail = self.tail.read();
-            if tail.first().is_some_and(|first| first <= part.start) {
-                return Ok((part.end, tail.attachments(part)));
+            let chunks = self.tail.read().chunks_in(part.clone());
+            if chunks.first().is_some_and(|chunk| chunk.first <= part.start) {
+                return Ok((part.end, tail::attachments(&chunks, part)));
             }
         }
         self.blobs.read(number, part, most)

@@ -12,6 +12,7 @@ use graven_merkle::tile::{BundlePath, TILE_WIDTH, TileId, TilePath, levels};
 use graven_store::planted;
 
 use crate::log::{Head, Log};
+use crate::tail;
 
 /// Bundles of one round: 65,536 entries, one full tile of level 1.
 const ROUND_BUNDLES: u64 = 256;
@@ -43,10 +44,13 @@ pub(crate) fn round(log: &Log) -> io::Result<Option<u64>> {
     if last <= first {
         return Ok(None);
     }
-    let (bundles, attachments) = {
+    let range = first * width..last * width;
+    let (bundles, chunks) = {
+        // The writer waits for the tail: it is held for no longer than this.
         let tail = log.tail.read();
-        (tail.bundles(first * width..last * width), tail.attachments(first * width..last * width))
+        (tail.bundles(range.clone()), tail.chunks_in(range.clone()))
     };
+    let attachments = tail::attachments(&chunks, range);
     let (mut bundles, mut attachments) = (bundles.ok_or_else(missing_entry)?, &attachments[..]);
     for number in first..last {
         let path = bundle_path(number, TILE_WIDTH)?;

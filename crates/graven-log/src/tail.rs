@@ -66,7 +66,7 @@ impl Chunk {
     }
 
     /// The attachments of the entries of a range, each with its entry's index, in order.
-    pub(crate) fn attachments(&self, range: Range<u64>) -> impl Iterator<Item = (u64, Bytes)> + '_ {
+    fn attachments(&self, range: Range<u64>) -> impl Iterator<Item = (u64, Bytes)> + '_ {
         journal::attachments(&self.attachments)
             .map(|(entry, bytes)| (self.first + u64::from(entry), bytes))
             .filter(move |(index, _)| range.contains(index))
@@ -108,6 +108,11 @@ fn spans(bundle: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
         at = span.end;
         Some(span)
     })
+}
+
+/// The attachments of a range with the indices of their entries, in order, as far as chunks have them.
+pub(crate) fn attachments(chunks: &[Chunk], range: Range<u64>) -> Vec<(u64, Bytes)> {
+    chunks.iter().flat_map(|chunk| chunk.attachments(range.clone())).collect()
 }
 
 /// Chunks in index order, without gaps.
@@ -160,17 +165,6 @@ impl Tail {
             return None;
         }
         Some(chunks.iter().flat_map(|chunk| chunk.entries(range.start.max(chunk.first)..range.end)).collect())
-    }
-
-    /// The attachments of a range with the indices of their entries, in order; as far as the tail reaches back.
-    pub(crate) fn attachments(&self, range: Range<u64>) -> Vec<(u64, Bytes)> {
-        let chunks = self.chunks_in(range.clone());
-        chunks.iter().flat_map(|chunk| chunk.attachments(range.clone())).collect()
-    }
-
-    /// The first entry that it reaches back to.
-    pub(crate) fn first(&self) -> Option<u64> {
-        self.chunks.front().map(|chunk| chunk.first)
     }
 
     /// A range as bundles, or nothing where the tail does not reach back to its start.
