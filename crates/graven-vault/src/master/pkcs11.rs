@@ -159,12 +159,12 @@ impl MasterKey for Pkcs11Master {
     }
 
     fn unwrap(&self, wrapped: &[u8], context: &[u8]) -> Result<SecretKey, MasterError> {
-        self.decrypt(wrapped, context)?.or_else(|error| {
+        self.decrypt(wrapped, context)?.map_err(|error| {
             // Libraries answer a tag that does not hold by many codes, "general error" among them. A token that decrypts
             // what it wrapped just now is well, and it is the wrapped key that is wrong.
             let probe = SecretKey::new(&[0; KEY_BYTES]);
             let is_well = self.wrap(&probe, PROBE).and_then(|probe| self.decrypt(&probe, PROBE));
-            if matches!(is_well, Ok(Ok(_))) { Err(MasterError::Wrong) } else { Err(unavailable(error)) }
+            if matches!(is_well, Ok(Ok(_))) { MasterError::Wrong } else { unavailable(error) }
         })
     }
 }
