@@ -187,7 +187,7 @@ fn entry(issuer: &LocalIssuer) -> String {
 fn access_token(key: &SigningKey, issuer: &LocalIssuer, scope: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     key.token(&serde_json::json!({
-        "iss": issuer.url, "aud": "graven", "sub": "somebody", "client_id": "c", "jti": scope, "iat": now,
+        "iss": issuer.url, "aud": "graven", "sub": "somebody", "client_id": "c", "jti": "token", "iat": now,
         "exp": now + 3600, "scope": scope,
     }))
 }

@@ -55,7 +55,7 @@ impl Desk {
         let before = before.replace("127.0.0.1:0", &listen);
         let after = after.replace("listen = \"off\"", &format!("listen = \"{ops}\""));
         house.bench.write("graven.toml", format!("{before}[access]\nurls = [\"http://{listen}\"]{after}"));
-        let server = house.bench.serve_with(&format!("serve --config graven.toml {arguments}"));
+        let server = house.bench.serve_with(&format!("serve --config graven.toml{arguments}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let connecting = async { Channel::from_shared(server.url().to_owned()).unwrap().connect().await };
         let channel = runtime.block_on(connecting).unwrap();
