@@ -175,8 +175,8 @@ impl std::fmt::Debug for Blinder {
     }
 }
 
-/// Everything by which a leaf is found: what it says, what is readable of its payload, and whom the groups of that are about.
-/// Sorted, each term once.
+/// Everything by which a leaf is found: what it says, what is readable of its payload, and whom those of its groups are about that
+/// are readable. Sorted, each term once.
 pub fn terms<'a>(
     frame: &Frame,
     view: &View,
