@@ -30,6 +30,7 @@
 //! up. An index is never trusted: what it finds is held against `matches` again.
 
 mod ast;
+mod blinded;
 mod parse;
 mod plan;
 mod term;
