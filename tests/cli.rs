@@ -17,6 +17,8 @@ mod credentials;
 mod directories;
 #[path = "cli/encrypted.rs"]
 mod encrypted;
+#[path = "cli/events.rs"]
+mod events;
 #[path = "cli/reads.rs"]
 mod reads;
 #[path = "cli/recovering.rs"]

@@ -150,7 +150,7 @@ impl State {
         if asked == 0 { self.size() } else { TreeSize::new(asked).unwrap() }
     }
 
-    fn head(&self) -> v1::TreeHead {
+    pub(crate) fn head(&self) -> v1::TreeHead {
         let size = self.size();
         let root = if self.lie == Lie::Fork { leaf_hash(b"fork") } else { root(self, size).unwrap() };
         let checkpoint = Checkpoint::new(Origin::new(ORIGIN).unwrap(), size, root);
@@ -170,13 +170,13 @@ impl State {
         v1::InclusionProof::from_merkle(LeafIndex::new(index).unwrap(), size, &proof)
     }
 
-    fn multi(&self, indices: &[u64], asked: u64) -> v1::MultiInclusionProof {
+    pub(crate) fn multi(&self, indices: &[u64], asked: u64) -> v1::MultiInclusionProof {
         let size = self.size_of(asked);
         let indices: Vec<_> = indices.iter().map(|index| LeafIndex::new(*index).unwrap()).collect();
         v1::MultiInclusionProof::from_merkle(&indices, size, &prove_multi(self, &indices, size).unwrap())
     }
 
-    fn bundle(&self, index: u64) -> Bytes {
+    pub(crate) fn bundle(&self, index: u64) -> Bytes {
         let index = if self.lie == Lie::OtherProof { index - 1 } else { index };
         let index = LeafIndex::new(index).unwrap();
         let proof = prove_inclusion(self, index, self.size()).unwrap();

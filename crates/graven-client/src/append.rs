@@ -7,7 +7,7 @@ use graven_merkle::{Hash, LeafIndex, leaf_hash};
 use graven_note::{ParseProofError, TlogProof, VerifiedInclusion};
 use graven_proto::{
     convert::{FieldError, hash, leaf_index, required},
-    limits::MAX_ENTRY_BYTES,
+    limits::{MAX_BATCH_ENTRIES, MAX_ENTRY_BYTES},
     v1::{self, Wait},
 };
 use thiserror::Error;
@@ -82,6 +82,9 @@ pub enum AppendError {
     /// The entry cannot be appended. Nothing was sent.
     #[error("an entry has 1 to {MAX_ENTRY_BYTES} bytes, this one has {0}")]
     EntryLength(usize),
+    /// There are none, or too many for a batch. Nothing was sent.
+    #[error("a batch has 1 to {MAX_BATCH_ENTRIES} events, this one has {0}")]
+    BatchLength(usize),
     /// There is no idempotency key. Nothing was sent.
     #[error(transparent)]
     Key(#[from] IdempotencyKeyError),
@@ -94,6 +97,9 @@ pub enum AppendError {
         /// The key that the append was sent under.
         key: Option<IdempotencyKey>,
     },
+    /// The same, for events that go out under a producer's numbers: the same call with the same numbers tells.
+    #[error("{}{}", .0, by_number(.0))]
+    Numbered(CallError),
     /// The answer is malformed: the server is at fault.
     #[error(transparent)]
     Answer(#[from] FieldError),
@@ -134,7 +140,10 @@ impl AppendError {
     /// The call that failed, where one did.
     #[must_use]
     pub fn call(&self) -> Option<&CallError> {
-        if let Self::Call { error, .. } = self { Some(error) } else { None }
+        match self {
+            Self::Call { error, .. } | Self::Numbered(error) => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -240,7 +249,7 @@ impl Append<'_, LogClient> {
     }
 }
 
-async fn verify_bundle(
+pub(crate) async fn verify_bundle(
     log: &LogClient,
     acked: &Acked,
     proof: &[u8],
@@ -273,9 +282,10 @@ pub(crate) fn log_time(time: Option<prost_types::Timestamp>) -> Result<SystemTim
     SystemTime::try_from(time).map_err(|_| AppendError::WrongAnswer("its log time is none"))
 }
 
-/// Under which key an append is sent, and whether it may be repeated: without a key never.
+/// Under which key an append is sent, and whether it may be repeated: without a key or a producer's number never.
 pub(crate) struct Sending<'a> {
     key: Option<IdempotencyKey>,
+    numbered: bool,
     retries: &'a RetryPolicy,
 }
 
@@ -288,7 +298,12 @@ impl<'a> Sending<'a> {
             None if retries.attempts > 1 => Some(IdempotencyKey::random()?),
             given => given,
         };
-        Ok(Self { key, retries })
+        Ok(Self { key, numbered: false, retries })
+    }
+
+    /// Under a producer's number, which does what a key does.
+    pub(crate) fn numbered(retries: &'a RetryPolicy) -> Self {
+        Self { key: None, numbered: true, retries }
     }
 
     pub(crate) fn key_text(&self) -> String {
@@ -300,12 +315,19 @@ impl<'a> Sending<'a> {
     }
 
     pub(crate) fn retries(&self) -> &RetryPolicy {
-        if self.key.is_some() { self.retries } else { &RetryPolicy::NEVER }
+        if self.numbered || self.key.is_some() { self.retries } else { &RetryPolicy::NEVER }
     }
 
     pub(crate) fn failed(&self, error: CallError) -> AppendError {
-        AppendError::Call { error, key: self.key.clone() }
+        match self.numbered {
+            true => AppendError::Numbered(error),
+            false => AppendError::Call { error, key: self.key.clone() },
+        }
     }
+}
+
+fn by_number(error: &CallError) -> &'static str {
+    if error.outcome_unknown() { "; it may have been recorded: repeat it under the same number" } else { "" }
 }
 
 fn advice(error: &CallError, key: &Option<IdempotencyKey>) -> String {

@@ -5,8 +5,8 @@ use std::{fmt, future::Future};
 use graven_proto::{
     Refusal,
     v1::{
-        ErrorReason, admin_service_client::AdminServiceClient, log_service_client::LogServiceClient,
-        witness_service_client::WitnessServiceClient,
+        ErrorReason, admin_service_client::AdminServiceClient, audit_service_client::AuditServiceClient,
+        log_service_client::LogServiceClient, witness_service_client::WitnessServiceClient,
     },
 };
 use tonic::{Code, Request, Response, Status};
@@ -122,6 +122,20 @@ where
     F: Future<Output = Result<Response<A>, Status>>,
 {
     repeat(retries, || rpc(pool.admin_service(), pool.request(request.clone()))).await
+}
+
+/// Calls `AuditService` until it answers, as `retries` says.
+pub(crate) async fn call_audit<Q, A, F>(
+    pool: &Pool,
+    retries: &RetryPolicy,
+    request: &Q,
+    rpc: impl Fn(AuditServiceClient<Connection>, Request<Q>) -> F,
+) -> Result<A, CallError>
+where
+    Q: Clone,
+    F: Future<Output = Result<Response<A>, Status>>,
+{
+    repeat(retries, || rpc(pool.audit_service(), pool.request(request.clone()))).await
 }
 
 /// Calls `WitnessService` until it answers, as `retries` says.

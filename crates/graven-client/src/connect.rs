@@ -13,8 +13,8 @@ use std::{
 use graven_proto::{
     limits::MAX_MESSAGE_BYTES,
     v1::{
-        admin_service_client::AdminServiceClient, log_service_client::LogServiceClient,
-        witness_service_client::WitnessServiceClient,
+        admin_service_client::AdminServiceClient, audit_service_client::AuditServiceClient,
+        log_service_client::LogServiceClient, witness_service_client::WitnessServiceClient,
     },
 };
 use http::{HeaderValue, header::AUTHORIZATION};
@@ -214,6 +214,10 @@ impl Pool {
 
     pub(crate) fn admin_service(&self) -> AdminServiceClient<Connection> {
         AdminServiceClient::new(self.connection()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub(crate) fn audit_service(&self) -> AuditServiceClient<Connection> {
+        AuditServiceClient::new(self.connection()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     pub(crate) fn witness_service(&self) -> WitnessServiceClient<Connection> {

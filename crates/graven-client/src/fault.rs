@@ -83,11 +83,18 @@ impl ReadError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Head(error) => error.fault(),
-            Self::Call(_) | Self::BeyondTree { .. } | Self::EmptyRange | Self::RangeTooLong(_) => {
-                Fault::Trouble
-            }
+            Self::Call(_)
+            | Self::Query(_)
+            | Self::BeyondTree { .. }
+            | Self::EmptyRange
+            | Self::RangeTooLong(_) => Fault::Trouble,
             Self::Multi(MultiVerifyError::Indices(_)) => Fault::Trouble,
-            Self::Answer(_) | Self::WrongAnswer(_) | Self::Proof(_) | Self::Multi(_) => Fault::CheckFailed,
+            Self::Answer(_)
+            | Self::WrongAnswer(_)
+            | Self::Event(_)
+            | Self::Leaf(_)
+            | Self::Proof(_)
+            | Self::Multi(_) => Fault::CheckFailed,
         }
     }
 }
@@ -97,7 +104,11 @@ impl AppendError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::EntryLength(_) | Self::Key(_) | Self::Call { .. } => Fault::Trouble,
+            Self::EntryLength(_)
+            | Self::BatchLength(_)
+            | Self::Key(_)
+            | Self::Numbered(_)
+            | Self::Call { .. } => Fault::Trouble,
             Self::Unproven { problem: Unproven::Head(error), .. } => error.fault(),
             Self::Unproven { problem: Unproven::Read(error), .. } => error.fault(),
             Self::Unproven { problem: Unproven::Refused(error), .. } => error.fault(),

@@ -32,6 +32,8 @@
 //! [`audit`] checks whole logs. It knows no network, so that a folder of tiles is audited without one; [`WebSite`]
 //! brings it the tiles of a log that is on the web.
 //!
+//! [`events`] has what only logs of events have: recording, queries, disclosures, erasure.
+//!
 //! [`monitor`] watches a log over years, across restarts. A witness that comes to a log follows its [`Offers`].
 //!
 //! # Connections
@@ -54,6 +56,7 @@ mod connect;
 mod credentials;
 mod dial;
 mod entries;
+pub mod events;
 mod fault;
 mod follow;
 mod head;

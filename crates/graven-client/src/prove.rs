@@ -1,5 +1,6 @@
 //! Proofs, fetched and verified: of one entry, of many, of growth.
 
+use graven_event::{Invalid, Malformed, query::ParseError};
 use graven_merkle::{
     ConsistencyProof, EMPTY_ROOT, Hash, InclusionProof, LeafIndex, MultiProof, TreeSize, VerifyError,
     multi::MultiVerifyError, verify_consistency, verify_inclusion, verify_multi,
@@ -40,6 +41,15 @@ pub enum ReadError {
     /// The proof for many entries does not lead to the signed root, or the indices cannot have one.
     #[error("what the server sent is not in the log that was signed: {0}")]
     Multi(#[from] MultiVerifyError),
+    /// What the server says of an event cannot be: the server is at fault.
+    #[error("what the server says of an event cannot be: {0}")]
+    Event(#[from] Invalid),
+    /// A leaf is in the log, and cannot be read: it is damaged, or of a later version.
+    #[error("an entry that was found cannot be read: {0}")]
+    Leaf(#[from] Malformed),
+    /// The text is no query. Nothing was sent.
+    #[error("the query cannot be read: {0}")]
+    Query(#[from] ParseError),
     /// The caller asked beyond the log.
     #[error("{asked} is beyond the log, which has {size} entries: ask below that, or later")]
     BeyondTree {

@@ -5,11 +5,33 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    append::AppendArgs, audit::AuditArgs, config::ConfigArgs, consistency::ConsistencyArgs, demo::DemoArgs,
-    evidence::EvidenceArgs, exit, fsck::FsckArgs, get::GetArgs, head::HeadArgs, health::HealthArgs,
-    init::InitArgs, keys::KeysArgs, logs::LogArgs, mirror::MirrorArgs, monitor::MonitorArgs,
-    prove::ProveArgs, recover::RecoverArgs, serve::ServeArgs, token::TokenArgs, verify::VerifyArgs,
-    watch::WatchArgs, witness::WitnessArgs,
+    append::AppendArgs,
+    audit::AuditArgs,
+    config::ConfigArgs,
+    consistency::ConsistencyArgs,
+    demo::DemoArgs,
+    events::{
+        erase::EraseArgs, hold::HoldArgs, import::ImportArgs, query::QueryArgs, record::RecordArgs,
+        retention::RetentionArgs, reveal::RevealArgs, tail::TailArgs,
+    },
+    evidence::EvidenceArgs,
+    exit,
+    fsck::FsckArgs,
+    get::GetArgs,
+    head::HeadArgs,
+    health::HealthArgs,
+    init::InitArgs,
+    keys::KeysArgs,
+    logs::LogArgs,
+    mirror::MirrorArgs,
+    monitor::MonitorArgs,
+    prove::ProveArgs,
+    recover::RecoverArgs,
+    serve::ServeArgs,
+    token::TokenArgs,
+    verify::VerifyArgs,
+    watch::WatchArgs,
+    witness::WitnessArgs,
 };
 
 const ABOUT: &str = "\
@@ -25,6 +47,10 @@ Examples:
   export GRAVEN_POLICY=data/audit.policy
   echo 'alice logged in' | graven append --wait published --out login.tlog-proof -
   graven audit
+
+  graven log create access-log --kind events               # a log of audit events
+  graven import cloudtrail --log access-log trail.json.gz
+  graven query --log access-log 'outcome:denied since:24h'
 
 Words:
   origin   the name of a log, unique in the world: example.com/audit. Its last part is NAME
@@ -68,6 +94,14 @@ pub(crate) enum Command {
     Witness(WitnessArgs),
     Evidence(EvidenceArgs),
     Monitor(MonitorArgs),
+    Record(RecordArgs),
+    Import(ImportArgs),
+    Query(QueryArgs),
+    Tail(TailArgs),
+    Reveal(RevealArgs),
+    Erase(EraseArgs),
+    Retention(RetentionArgs),
+    Hold(HoldArgs),
 }
 
 impl Command {
@@ -81,6 +115,8 @@ impl Command {
             Self::Consistency(args) => &args.log,
             Self::Watch(args) => &args.log,
             Self::Audit(args) => &args.log,
+            Self::Query(args) => &args.log,
+            Self::Reveal(args) => &args.log,
             _ => return None,
         };
         Some(log.evidence_folder())

@@ -6,6 +6,7 @@ use graven_client::{
     AppendError, CallError, Code, ConnectError, DialError, ErrorReason, Fault, HeadError, ReadError,
     StreamError, TlsProblem, TrustError,
     audit::{RemoteAuditError, SiteError},
+    events::RevealError,
 };
 use graven_log::{InitError, OpenError, RestoreError};
 use graven_note::VerifiedEvidence;
@@ -175,6 +176,16 @@ impl From<ReadError> for Failure {
         match error {
             ReadError::Call(error) => error.into(),
             ReadError::Head(error) => error.into(),
+            other => Self::new(exit_of(other.fault()), other),
+        }
+    }
+}
+
+impl From<RevealError> for Failure {
+    fn from(error: RevealError) -> Self {
+        match error {
+            RevealError::Call(error) => error.into(),
+            RevealError::Head(error) => error.into(),
             other => Self::new(exit_of(other.fault()), other),
         }
     }

@@ -20,7 +20,8 @@ to check the log: they must not learn the keys from the server that they check.
 
 Examples:
   graven init --data-dir data --origin example.com/audit > audit.vkeys
-  graven init --data-dir data --origin example.com/audit --visibility public";
+  graven init --data-dir data --origin example.com/audit --visibility public
+  graven init --data-dir data --origin example.com/who --kind events";
 
 /// Make a data directory with its first log and that log's keys
 #[derive(Args, Debug)]

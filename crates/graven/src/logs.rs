@@ -12,6 +12,7 @@ Prints the new log's verifier keys, one a line and nothing else. They come from 
 
 Examples:
   graven log create payments
+  graven log create who --kind events
   graven log create payments --visibility public --json";
 
 /// Make, list or freeze the logs of a server
@@ -36,7 +37,7 @@ struct CreateArgs {
     #[arg(value_name = "NAME")]
     name: String,
 
-    /// What the log holds, for ever
+    /// What the log holds, for ever: bytes, as they are appended, or audit events (`graven record`)
     #[arg(long, default_value = "bytes")]
     kind: KindWord,
 

@@ -7,6 +7,7 @@ mod config;
 mod consistency;
 mod credentials;
 mod demo;
+mod events;
 mod evidence;
 mod exit;
 mod fsck;
@@ -90,5 +91,13 @@ async fn run(command: Command) -> Outcome {
         Command::Log(args) => logs::run(args).await,
         Command::Evidence(args) => evidence::run(&args),
         Command::Monitor(args) => monitor::run(args).await,
+        Command::Record(args) => events::record::run(args).await,
+        Command::Import(args) => events::import::run(args).await,
+        Command::Query(args) => events::query::run(args).await,
+        Command::Tail(args) => events::tail::run(args).await,
+        Command::Reveal(args) => events::reveal::run(args).await,
+        Command::Erase(args) => events::erase::run(args).await,
+        Command::Retention(args) => events::retention::run(args).await,
+        Command::Hold(args) => events::hold::run(args).await,
     }
 }

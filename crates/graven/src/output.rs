@@ -1,6 +1,7 @@
 //! What the command prints: data on stdout, as text or as one JSON object a line; everything else on stderr.
 
 use std::{
+    borrow::Cow,
     fmt,
     fs::File,
     io::{self, IsTerminal, Write},
@@ -12,11 +13,13 @@ use base64ct::{Base64, Encoding};
 use graven_client::{VerifiedHead, audit::Progress};
 use graven_merkle::Hash;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::exit::{Failure, Outcome};
 
 const PROGRESS: &str = "{msg} {bar:30} {pos}/{len} entries, {per_sec}, {eta} left";
+
+const COUNTING: &str = "{msg} {human_pos} events, {per_sec}";
 
 /// Prints a line of data, at once.
 pub(crate) fn line(text: impl fmt::Display) -> Outcome {
@@ -37,6 +40,33 @@ pub(crate) fn either(
     text: impl FnOnce() -> String,
 ) -> Outcome {
     if as_json { line(object()) } else { line(text()) }
+}
+
+/// Prints an object that holds texts of strangers, for programs: also on a terminal it is nothing but text.
+pub(crate) fn object(object: Map<String, Value>) -> Outcome {
+    let text = Value::Object(object).to_string();
+    // They stand within the strings of JSON only, where this is how they are written.
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) { safe.push_str(&format!("\\u{:04x}", u32::from(c))) } else { safe.push(c) }
+    }
+    line(safe)
+}
+
+/// A text of strangers as people may see it: what would move the cursor, colour the screen or turn letters around is
+/// written out.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let written = |c: char| if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(written).collect())
+}
+
+/// Control characters (C0, C1), and those that change in which direction text runs, or cannot be seen.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Says something beside the data. Nobody reading it is no failure.
@@ -121,8 +151,28 @@ pub(crate) fn progress(doing: &'static str) -> ProgressBar {
     ProgressBar::new(0).with_style(style).with_message(doing)
 }
 
+/// A count on a terminal of what has no known end, nothing elsewhere.
+pub(crate) fn counting(doing: &'static str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(COUNTING).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    ProgressBar::no_length().with_style(style).with_message(doing)
+}
+
 /// Moves the bar to where an audit has got.
 pub(crate) fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_length(progress.of_entries);
     bar.set_position(progress.entries);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_strangers_moves_the_cursor() {
+        assert_eq!(shown("Zoë, 東京 😀"), "Zoë, 東京 😀");
+        assert_eq!(shown("a\u{1b}[2J\u{9b}1m\u{202e}b\n"), "a\\u{1b}[2J\\u{9b}1m\\u{202e}b\\n");
+    }
 }

@@ -3,7 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
-use graven_client::{Appender, Client, ConnectOptions, ErrorReason, FileHeadStore, LogClient, ReportedLog};
+use graven_client::{
+    Appender, Client, ConnectOptions, ErrorReason, FileHeadStore, LogClient, ReportedLog, events::EventLog,
+};
 
 use crate::{
     credentials::{CredentialArgs, Credentials},
@@ -70,6 +72,11 @@ impl ServerArgs {
 }
 
 impl LogAtServer {
+    /// The log as one of events, without trust.
+    pub(crate) async fn events(&self) -> Outcome<EventLog> {
+        Ok(self.server.connect().await?.events(self.log.clone().unwrap_or_default()))
+    }
+
     /// The log for appending alone, without trust.
     pub(crate) async fn appender(&self) -> Outcome<Appender> {
         Ok(self.server.connect().await?.appender(self.log.clone().unwrap_or_default()))

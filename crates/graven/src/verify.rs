@@ -1,17 +1,19 @@
-//! `graven verify`: one proof, offline.
+//! `graven verify`: one proof or disclosure, offline.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
-use graven_client::Trust;
+use graven_client::{Trust, events::VerifiedDisclosure};
+use graven_event::{Disclosure, disclosure::MAX_DISCLOSURE_BYTES};
 use graven_merkle::leaf_hash;
 use graven_note::{MAX_TLOG_PROOF_BYTES, Origin, TlogProof, VerifiedInclusion};
 use serde_json::json;
 
 use crate::{
+    events::reveal,
     exit::{self, Failure, Outcome},
     output,
     trust::{Pinned, TrustArgs},
@@ -21,19 +23,23 @@ const EXAMPLES: &str = "\
 Needs no server and no network: the entry, the bundle and the log's keys are all it takes. Ends with exit code 1 \
 where the entry, the proof or a signature is not genuine, and with 3 where the head is older than --fresh-within.
 
+A disclosure (`graven reveal`) holds its entry. What it shows is printed once it was verified to be what the entry \
+committed to; with the producer's own record among it, also that this says the same.
+
 Examples:
   graven verify --policy audit.policy --entry login login.tlog-proof
-  graven verify --key VKEY --key VKEY --entry login login.tlog-proof";
+  graven verify --key VKEY --key VKEY --entry login login.tlog-proof
+  graven verify --policy audit.policy 17.graven-disclosure";
 
-/// Check, offline, that a bundle proves an entry
+/// Check, offline, that a bundle proves an entry, or a disclosure what it shows
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {
-    /// File with the entry, byte for byte as it was appended
+    /// File with the entry, byte for byte as it was appended; a disclosure holds its own
     #[arg(long, value_name = "FILE")]
-    entry: PathBuf,
+    entry: Option<PathBuf>,
 
-    /// The bundle (C2SP tlog-proof), as `append --out` and `prove --out` write it
+    /// The bundle (C2SP tlog-proof), as `append --out` and `prove --out` write it, or a disclosure, as `reveal` does
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
 
@@ -47,21 +53,58 @@ pub(crate) struct VerifyArgs {
 
 pub(crate) fn run(args: &VerifyArgs) -> Outcome {
     match verify(args) {
-        Ok(inclusion) => report(&inclusion, args.json),
+        Ok(Verified::Entry(inclusion)) => report(&inclusion, args.json),
+        Ok(Verified::Disclosure(disclosure)) if args.json => {
+            output::object(reveal::object(&disclosure, None))
+        }
+        Ok(Verified::Disclosure(disclosure)) => {
+            output::line(reveal::describe(&disclosure))?;
+            reveal::lines(&disclosure).iter().try_for_each(output::line)
+        }
         Err(failure) => Err(refused(failure, args.json)),
     }
 }
 
-fn verify(args: &VerifyArgs) -> Outcome<VerifiedInclusion> {
+/// What was verified.
+enum Verified {
+    Entry(Box<VerifiedInclusion>),
+    Disclosure(Box<VerifiedDisclosure>),
+}
+
+fn verify(args: &VerifyArgs) -> Outcome<Verified> {
     let pinned = args.trust.demanded()?;
-    let entry = read(&args.entry)?;
-    let bundle = read_bundle(&args.bundle)?;
+    let bytes = read_bundle(&args.bundle)?;
+    let not =
+        |error: &dyn fmt::Display| Failure::check_failed(format_args!("{}: {error}", args.bundle.display()));
+    if let Some(text) = disclosure(&bytes) {
+        if args.entry.is_some() {
+            return Err(Failure::trouble("a disclosure holds its entry: leave --entry out"));
+        }
+        let proof = Disclosure::parse(text).map_err(|error| not(&error))?.proof;
+        let bundle = TlogProof::parse(proof.as_bytes()).map_err(|error| not(&error))?;
+        let verified = trust_for(&args.trust, pinned, &bundle)?.verify_disclosure(text);
+        return verified.map(|verified| Verified::Disclosure(Box::new(verified))).map_err(|error| {
+            let message = format_args!("{} is not genuine: {error}", args.bundle.display());
+            Failure::new(exit::exit_of(error.fault()), message)
+        });
+    }
+    let bundle = TlogProof::parse(&bytes).map_err(|error| not(&error))?;
+    let Some(path) = &args.entry else {
+        return Err(Failure::trouble("say what the bundle is to prove: --entry FILE"));
+    };
+    let entry = read(path)?;
     let trust = trust_for(&args.trust, pinned, &bundle)?;
-    trust.verify_proof(&bundle, leaf_hash(&entry)).map_err(|error| {
-        let (bundle, entry) = (args.bundle.display(), args.entry.display());
+    let verified = trust.verify_proof(&bundle, leaf_hash(&entry)).map_err(|error| {
+        let (bundle, entry) = (args.bundle.display(), path.display());
         let message = format_args!("{bundle} does not prove {entry}: {error}");
         Failure::new(exit::exit_of(error.fault()), message)
-    })
+    })?;
+    Ok(Verified::Entry(Box::new(verified)))
+}
+
+/// The text of a disclosure, where it is one.
+fn disclosure(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|text| text.starts_with("graven-disclosure/"))
 }
 
 /// Programs are told on stdout, everybody on stderr.
@@ -113,11 +156,11 @@ fn read(path: &Path) -> Outcome<Vec<u8>> {
     fs::read(path).map_err(|error| Failure::file(path, &error))
 }
 
-fn read_bundle(path: &Path) -> Outcome<TlogProof> {
+fn read_bundle(path: &Path) -> Outcome<Vec<u8>> {
     let length = fs::metadata(path).map_err(|error| Failure::file(path, &error))?.len();
-    if usize::try_from(length).is_ok_and(|length| length <= MAX_TLOG_PROOF_BYTES) {
-        let bundle = TlogProof::parse(&read(path)?);
-        return bundle.map_err(|error| Failure::check_failed(format_args!("{}: {error}", path.display())));
+    let most = MAX_TLOG_PROOF_BYTES.max(MAX_DISCLOSURE_BYTES);
+    if usize::try_from(length).is_ok_and(|length| length <= most) {
+        return read(path);
     }
     Err(Failure::check_failed(format_args!("{} is too long to be a bundle", path.display())))
 }
