@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(crate) lie: AuditLie,
     /// How many requests and streams recorded something, repeats included.
     pub(crate) calls: u32,
+    /// How often it tells a producer less than it has recorded.
+    pub(crate) behind: u32,
     /// By index; `None`: what else stands in the log.
     events: Vec<Option<Event>>,
     /// Which index a producer's number, or a key, has.
@@ -293,6 +295,11 @@ impl AuditService for FakeAudit {
             expected = Some(event.seq + 1);
             let recorded = log.record_one(event.event, &open.producer_stream, event.seq);
             let (first_index, duplicate) = recorded.map_err(|status| refused_at(&status, event.seq))?;
+            if duplicate {
+                // It cannot tell repeats of single events of what it recorded together.
+                let refusal = Refusal::new(ErrorReason::SequenceUsed, "the number was used before");
+                return Err(refusal.with_fact("seq", event.seq).into());
+            }
             came += 1;
             if came > 3 && matches!(log.state().lie, AuditLie::Lose(1..)) {
                 log.lose()?;
@@ -308,10 +315,14 @@ impl AuditService for FakeAudit {
         request: Request<v1::GetProducerRequest>,
     ) -> Result<Response<v1::GetProducerResponse>, Status> {
         let stream = request.into_inner().stream;
-        let state = self.state();
+        let mut state = self.state();
         let numbers: Vec<_> =
             state.known.keys().filter(|(name, _)| *name == stream).map(|(_, number)| *number).collect();
-        let last_sequence = numbers.last().copied().unwrap_or_default();
+        let mut last_sequence = numbers.last().copied().unwrap_or_default();
+        if state.behind > 0 {
+            state.behind -= 1;
+            last_sequence = last_sequence.saturating_sub(1);
+        }
         let missing = (1..last_sequence).filter(|number| !numbers.contains(number));
         let missing = missing.map(|number| v1::SequenceRange { first: number, last: number }).collect();
         Ok(Response::new(v1::GetProducerResponse { last_sequence, missing }))

@@ -5,7 +5,7 @@ use graven_event::{Event, Facts, Frame, Malformed, Time, View, Word};
 use graven_merkle::LeafIndex;
 use graven_note::rotation::Rotation;
 use graven_proto::{
-    convert::{event::time_of, leaf_index, required},
+    convert::{event::time_of, leaf_index},
     v1,
 };
 
@@ -19,7 +19,7 @@ pub struct Hit {
     index: LeafIndex,
     leaf: Bytes,
     frame: Option<Frame>,
-    log_time: Time,
+    log_time: Option<Time>,
     kind: String,
     view: Option<View>,
     hidden: Vec<String>,
@@ -45,9 +45,9 @@ impl Hit {
         self.frame.as_ref()
     }
 
-    /// When the log took it in.
+    /// When the log took it in; `None` for a statement of rotated keys.
     #[must_use]
-    pub fn log_time(&self) -> Time {
+    pub fn log_time(&self) -> Option<Time> {
         self.log_time
     }
 
@@ -86,10 +86,10 @@ impl Hit {
     /// A hit of a message, where what it says in clear is what its leaf says.
     pub(super) fn of(message: v1::Hit) -> Result<Self, ReadError> {
         let index = leaf_index("hit.index", message.index)?;
-        let log_time = time_of("log_time", required("hit.log_time", message.log_time)?)?;
+        let log_time = message.log_time.map(|time| time_of("log_time", time)).transpose()?;
         let frame = Frame::decode(&message.leaf).ok();
         if let Some(frame) = &frame {
-            let same = frame.log_time == log_time
+            let same = Some(frame.log_time) == log_time
                 && frame.facts.kind_word() == message.kind
                 && frame.id[..] == message.id[..];
             let event = message.event.as_ref().is_none_or(|event| in_clear(frame, event));

@@ -75,6 +75,14 @@ pub struct ProducerState {
     pub missing: Vec<RangeInclusive<u64>>,
 }
 
+impl ProducerState {
+    /// Whether this number was recorded.
+    #[must_use]
+    pub fn has(&self, number: u64) -> bool {
+        (1..=self.last).contains(&number) && !self.missing.iter().any(|range| range.contains(&number))
+    }
+}
+
 impl Client {
     /// The log of events with this name; an empty name means the server's only log. Nothing of it is verified, so no keys are needed.
     #[must_use]

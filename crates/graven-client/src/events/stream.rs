@@ -1,8 +1,8 @@
 //! Recording events as they come: a window of them is under way at any time.
 //!
 //! One half sends, the other reads what was acknowledged; both have to be driven, as the sender waits while the window is full. A task
-//! between them keeps what is not acknowledged. With a producer's name it goes on after a broken connection: the same events
-//! go out under the same numbers, and the log records none twice. Without one, the error says which are unknown.
+//! between them keeps what is not acknowledged. With a producer's name it goes on after a broken connection: it asks which numbers
+//! were recorded, and sends the others again. Without one, the error says which are unknown.
 //!
 //! The numbers of one connection have no gap (`STREAM_OUT_OF_ORDER`). Where a producer leaves numbers out, a new connection
 //! begins after them.
@@ -12,9 +12,10 @@ use std::{collections::VecDeque, sync::Arc};
 use graven_event::Event;
 use graven_merkle::LeafIndex;
 use graven_proto::{
+    Refusal,
     convert::leaf_index,
     limits::{STREAM_WINDOW_BYTES, STREAM_WINDOW_ENTRIES},
-    v1::{self, Wait, record_stream_request::Message},
+    v1::{self, ErrorReason, Wait, record_stream_request::Message},
 };
 use prost::Message as _;
 use thiserror::Error;
@@ -22,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, mpsc::error::SendError}
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming};
 
+use super::EventLog;
 use crate::{AppendError, Appender, CallError};
 
 /// How many messages wait between the task and the connection.
@@ -59,7 +61,7 @@ pub struct RecordSender {
     next: u64,
 }
 
-/// Reads what was acknowledged, in the order of the events.
+/// Reads what was acknowledged, in the order of the events; what a connection had recorded when it broke comes before the rest.
 #[derive(Debug)]
 pub struct RecordAcks {
     runs: mpsc::UnboundedReceiver<Result<RecordedRun, RecordStreamError>>,
@@ -72,8 +74,8 @@ pub struct RecordAcks {
 pub struct RecordedRun {
     /// The first one's number.
     pub first: u64,
-    /// Where its leaf stands.
-    pub first_index: LeafIndex,
+    /// Where its leaf stands; `None` where the connection broke before the server could say.
+    pub first_index: Option<LeafIndex>,
     /// How many: at least one.
     pub count: u64,
     /// They had been recorded before.
@@ -118,7 +120,8 @@ pub(super) fn open(log: &Appender, options: StreamOptions) -> (RecordSender, Rec
     let (output, runs) = mpsc::unbounded_channel();
     let count = Arc::new(Semaphore::new(STREAM_WINDOW_ENTRIES));
     let bytes = Arc::new(Semaphore::new(STREAM_WINDOW_BYTES));
-    let pump = Pump { log: log.clone(), options, input: Some(input), output, pending: VecDeque::new() };
+    let (log, input) = (log.clone(), Some(input));
+    let pump = Pump { log, options, input, output, pending: VecDeque::new(), highest: 0, unsettled: 0 };
     tokio::spawn(pump.run());
     let sender = RecordSender { events, count: Arc::clone(&count), bytes: Arc::clone(&bytes), next: 1 };
     (sender, RecordAcks { runs, count, bytes })
@@ -192,6 +195,10 @@ struct Pump {
     input: Option<mpsc::Receiver<Pending>>,
     output: mpsc::UnboundedSender<Result<RecordedRun, RecordStreamError>>,
     pending: VecDeque<Pending>,
+    /// The largest number that was ever sent.
+    highest: u64,
+    /// Numbers up to this one may have been recorded by a connection that broke.
+    unsettled: u64,
 }
 
 /// How a connection ended.
@@ -213,6 +220,9 @@ impl Pump {
         let retries = self.log.pool().retries().clone();
         let mut failures = 0;
         loop {
+            if let Err(error) = self.settle().await {
+                return self.fail(AppendError::Numbered(error));
+            }
             let mut acknowledged = false;
             let status = match self.connection(&mut acknowledged).await {
                 Ok(Ended::Done) => return,
@@ -221,15 +231,50 @@ impl Pump {
                 Err(Broke::Status(status)) => status,
             };
             failures = if acknowledged { 1 } else { failures + 1 };
-            let safe = self.options.producer.is_some();
-            match retries.delay_after(failures, &status).filter(|_| safe) {
-                Some(delay) => tokio::time::sleep(delay).await,
+            let delay = match self.is_own_repeat(&status) {
+                true => (failures < retries.attempts).then(|| retries.own_delay(failures)),
+                false => retries.delay_after(failures, &status),
+            };
+            match delay.filter(|_| self.options.producer.is_some()) {
+                Some(delay) => {
+                    self.unsettled = self.highest;
+                    tokio::time::sleep(delay).await;
+                }
                 None => {
                     let problem = self.lost(status, failures);
                     return self.fail(problem);
                 }
             }
         }
+    }
+
+    /// Acknowledges what was recorded by connections that broke.
+    async fn settle(&mut self) -> Result<(), CallError> {
+        let (Some(producer), Some(first)) = (&self.options.producer, self.pending.front()) else {
+            return Ok(());
+        };
+        if first.seq > self.unsettled {
+            return Ok(());
+        }
+        let state = EventLog { log: self.log.clone() }.producer(producer).await?;
+        let (unsettled, output) = (self.unsettled, &self.output);
+        self.pending.retain(|pending| {
+            let recorded = pending.seq <= unsettled && state.has(pending.seq);
+            if recorded {
+                let run = RecordedRun { first: pending.seq, first_index: None, count: 1, duplicate: false };
+                // Whoever does not listen does not want to know.
+                drop(output.send(Ok(run)));
+            }
+            !recorded
+        });
+        Ok(())
+    }
+
+    /// Whether a number was refused because a connection that broke was recording it all the while.
+    fn is_own_repeat(&self, status: &Status) -> bool {
+        let reason = Refusal::of(status).map(|refusal| refusal.reason());
+        let used = matches!(reason, Some(ErrorReason::SequenceUsed | ErrorReason::IdempotencyKeyReused));
+        used && self.pending.front().is_some_and(|first| first.seq <= self.unsettled)
     }
 
     fn lost(&self, status: Status, attempts: u32) -> AppendError {
@@ -269,7 +314,9 @@ impl Pump {
             tokio::select! {
                 slot = reserve(outbox.as_ref()), if ready => match slot {
                     Some(slot) => {
-                        slot.send(self.pending[sent].message());
+                        let next = &self.pending[sent];
+                        self.highest = self.highest.max(next.seq);
+                        slot.send(next.message());
                         sent += 1;
                     }
                     // Its answers say why.
@@ -323,7 +370,7 @@ impl Pump {
             ));
         };
         leaf_index("first_index", run.first_index.saturating_add(run.count))?;
-        let first_index = leaf_index("first_index", run.first_index)?;
+        let first_index = Some(leaf_index("first_index", run.first_index)?);
         self.pending.drain(..count);
         let run = RecordedRun { first: run.seq, first_index, count: run.count, duplicate: run.duplicate };
         // Whoever does not listen does not want to know.

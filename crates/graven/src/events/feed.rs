@@ -149,7 +149,7 @@ async fn send(
     sent: &mut Sent,
 ) -> Outcome {
     while let Some(Item { number, line, event, secret }) = source.next().await? {
-        if state.is_some_and(|state| is_recorded(state, number)) {
+        if state.is_some_and(|state| state.has(number)) {
             sent.before += 1;
             continue;
         }
@@ -179,10 +179,6 @@ async fn send(
     Ok(())
 }
 
-fn is_recorded(state: &ProducerState, number: u64) -> bool {
-    number <= state.last && !state.missing.iter().any(|range| range.contains(&number))
-}
-
 /// What is no event ends the command, or is named and left out.
 fn refuse(args: &FeedArgs, what: std::fmt::Arguments<'_>, count: u64) -> Outcome {
     if !args.skip_invalid {
@@ -205,7 +201,8 @@ async fn acknowledge(mut acks: RecordAcks, bar: &ProgressBar, tally: &mut Tally)
             continue;
         }
         tally.recorded += run.count;
-        let (first, last) = (run.first_index.get(), run.first_index.get() + run.count - 1);
+        let Some(first) = run.first_index.map(|index| index.get()) else { continue };
+        let last = first + run.count - 1;
         tally.first = Some(tally.first.map_or(first, |known| known.min(first)));
         tally.last = Some(tally.last.map_or(last, |known| known.max(last)));
     }
@@ -290,9 +287,9 @@ mod tests {
     #[test]
     fn an_earlier_run_is_not_repeated_and_its_gaps_are_filled() {
         let state = ProducerState { last: 9, missing: vec![3..=4, 7..=7] };
-        let open: Vec<_> = (1..=11).filter(|number| !is_recorded(&state, *number)).collect();
+        let open: Vec<_> = (1..=11).filter(|number| !state.has(*number)).collect();
         assert_eq!(open, [3, 4, 7, 10, 11]);
-        assert!(!is_recorded(&ProducerState::default(), 1));
+        assert!(!ProducerState::default().has(1));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use graven_client::events::Hit;
 use graven_event::{
-    Event, Facts, Party, View,
+    Event, Facts, Party, Time, View,
     facts::{EventFacts, GapFacts},
 };
 use serde_json::{Map, Value, json};
@@ -22,12 +22,11 @@ pub(super) fn row(hit: &Hit) -> String {
     let view = hit.view().cloned().unwrap_or_default();
     let outcome = frame.and_then(|frame| frame.outcome).map_or("-", |outcome| outcome.as_str());
     let (time, action) = match frame.map(|frame| &frame.facts) {
-        Some(Facts::Event(facts)) => (
-            facts.event_time.map_or(hit.log_time(), graven_event::Time).to_string(),
-            facts.action.as_str().to_owned(),
-        ),
-        Some(facts) => (hit.log_time().to_string(), in_words(facts)),
-        None => (hit.log_time().to_string(), hit.kind().to_owned()),
+        Some(Facts::Event(facts)) => {
+            (facts.event_time.map(Time).or(hit.log_time()), facts.action.as_str().to_owned())
+        }
+        Some(facts) => (hit.log_time(), in_words(facts)),
+        None => (hit.log_time(), hit.kind().to_owned()),
     };
     let is_event = hit.kind() == "event";
     let group = |name: &str, text: Option<String>| match text {
@@ -42,7 +41,7 @@ pub(super) fn row(hit: &Hit) -> String {
     let targets = (!targets.is_empty()).then(|| targets.join(", "));
     columns([
         Cow::Owned(hit.index().to_string()),
-        Cow::Owned(to_the_second(&time)),
+        Cow::Owned(time.map_or_else(|| "-".to_owned(), to_the_second)),
         Cow::Borrowed(outcome),
         Cow::Owned(action),
         Cow::Owned(group("actor", view.actor.as_ref().map(party))),
@@ -63,11 +62,8 @@ fn party(party: &Party) -> String {
     if party.kind == Party::USER { party.id.clone() } else { party.subject() }
 }
 
-fn to_the_second(time: &str) -> String {
-    match time.split_once('.') {
-        Some((seconds, _)) => format!("{seconds}Z"),
-        None => time.to_owned(),
-    }
+fn to_the_second(time: Time) -> String {
+    Time::from_seconds(time.seconds()).to_string()
 }
 
 /// What an entry says that is no event.
@@ -100,7 +96,7 @@ pub(super) fn object(hit: &Hit) -> Map<String, Value> {
     let leaf = hit.frame();
     object.extend([
         ("index".to_owned(), json!(hit.index().get())),
-        ("log_time".to_owned(), json!(hit.log_time().to_string())),
+        ("log_time".to_owned(), json!(hit.log_time().map(|time| time.to_string()))),
         ("kind".to_owned(), json!(hit.kind())),
         ("id".to_owned(), json!(leaf.map(|frame| hex(&frame.id)))),
         ("outcome".to_owned(), json!(leaf.and_then(|frame| frame.outcome))),
