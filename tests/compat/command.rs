@@ -13,12 +13,26 @@ use crate::{
     facts::{Facts, keep},
 };
 
+/// An event that says all that one can.
+const EVENT: &str = r#"
+{"time": "2026-03-01T09:30:00Z", "action": "x.all", "actor": {"kind": "user", "id": "alice", "name": "Alice"},
+"client": "application:console", "on_behalf_of": ["bob"], "session": "s-1", "outcome": "denied",
+"targets": [{"kind": "role", "id": "owner", "name": "Owner"}], "decision": {"reason": "not an owner", "policy": "p7"},
+"token": {"id": "jti-1", "issuer": "https://id.example.com", "audience": ["console"], "grant_type": "authorization_code",
+"expires": "2026-03-01T10:30:00Z", "confirmation": "jkt:x", "acr": "2", "amr": ["pwd"]},
+"scope": {"requested": ["roles.write"], "granted": ["roles.read"], "used": ["roles.write"]},
+"context": {"request_id": "r-1", "trace_id": "t-1", "ip": "192.0.2.7", "user_agent": "browser"},
+"changes": [{"field": "role", "before": "", "after": "owner"}],
+"source": {"product": "console", "service": "roles", "event_id": "e-1"}, "labels": {"env": "prod"}, "about": ["carol"],
+"raw": {"format": "application/json", "text": "{}"}}"#;
+
 const SITE: &str = "data/logs/audit/site";
 
 #[test]
 fn scripts_go_on_working() {
     let mut facts = options();
     facts.extend(objects());
+    facts.extend(objects_of_events());
     facts.extend(exit_codes());
     keep("command.txt", &facts);
 }
@@ -96,6 +110,48 @@ fn objects() -> Facts {
     bench.flip(format!("{SITE}/tile/entries/000"), 5);
     tell("audit --dir --json, failed", &bench.run(&audit));
     tell("fsck --json, damaged", &bench.run("fsck --data-dir data --json"));
+    facts
+}
+
+/// The same, of a log of events.
+fn objects_of_events() -> Facts {
+    let bench = Bench::new();
+    bench.run("init --data-dir data --origin example.com/audit --kind events").ok();
+    let server = bench.serve();
+    bench.write("event", EVENT.replace('\n', ""));
+    bench.write("trail", r#"{"eventName": "GetObject", "userIdentity": {"type": "Root"}}"#);
+    let mut facts = Facts::new();
+    let mut tell = |command: &str, ran: &Ran| {
+        let objects = ran.objects();
+        assert!(!objects.is_empty(), "{command} printed nothing: {ran}");
+        objects.iter().for_each(|object| shape(command, "", object, &mut facts));
+    };
+    let at = |arguments: &str| bench.at(&server, arguments);
+    tell("record --json", &at("record --wait published --json event"));
+    tell("record --json, once more", &at("record --json --producer app event"));
+    tell("import --json", &at("import cloudtrail --json trail"));
+    let hit = at("query --json action:x.all");
+    let index = hit.objects()[0]["index"].to_string();
+    tell("query --json", &hit);
+    tell("query --prove --json", &at("query --prove --json action:x.all"));
+    tell("tail --json", &at("tail --json action:x.all"));
+    tell("reveal --out --json", &at(&format!("reveal --json --groups actor --out case {index}")));
+    tell(
+        "verify --json, of a disclosure",
+        &bench.run(&format!("verify --json --policy data/audit.policy case/{index}.graven-disclosure")),
+    );
+    tell("retention define --json", &at("retention define short --keep 90days --json"));
+    tell("retention list --json", &at("retention list --json"));
+    let hold = at("hold place --authority case-7 --json");
+    let number = hold.object()["hold"].as_str().unwrap().to_owned();
+    tell("hold place --json", &hold);
+    tell("hold list --json", &at("hold list --json"));
+    tell("hold release --json", &at(&format!("hold release {number} --authority case-7 --json")));
+    tell("erase --json", &at("erase alice --authority gdpr-17 --yes --json"));
+    for kind in ["erasure", "retention", "hold", "release"] {
+        tell(&format!("query --json kind:{kind}"), &at(&format!("query --json kind:{kind}")));
+    }
+    server.stop();
     facts
 }
 

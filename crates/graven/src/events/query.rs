@@ -20,7 +20,7 @@ A query is a list of clauses, all of which must hold:
   label:KEY=VALUE            a label
   since:24h until:2026-03-01T00:00:00Z      log time; happened-since: and happened-until: by the producer's clock
   \"quarterly report\"         words of actions, products, services, scopes, labels, kinds of targets and policies
-  -outcome:success           a minus before a clause: it must not hold";
+  action:auth.login -outcome:success     a minus before a clause: it must not hold";
 
 const EXAMPLES: &str = "\
 All hits are printed, newest first, over as many pages as it takes. What the caller may not read is (hidden), what \
