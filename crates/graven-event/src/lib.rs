@@ -6,6 +6,9 @@
 //! * [`map`]: events made of other systems' audit records.
 //! * [`group`] and [`payload`]: the rest of an event, sealed in groups under the keys of those whom it is about, each
 //!   committed to by the leaf, so that one can be shown without the others and becomes unreadable without changing a leaf.
+//! * [`disclosure`]: chosen groups of an event with the proof that it is in a log, for anybody to check offline.
+//! * [`producers`] and [`rules`]: what the leaves of a log say about gaps, and about keeping and erasing. Folds: functions of the
+//!   leaves and nothing else.
 //! * [`query`]: the language in which events are asked for, and the blinded terms by which an index finds them.
 //!
 //! # What is not
@@ -22,7 +25,12 @@ pub mod group;
 pub mod map;
 mod model;
 pub mod payload;
+pub mod producers;
 pub mod query;
+pub mod rules;
+mod state;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use check::{

@@ -23,10 +23,10 @@ impl Default for Bits {
 
 impl Bits {
     /// All places from `from` up to `to`.
-    pub(crate) fn range(from: u32, to: u32) -> Self {
+    pub(crate) fn range(from: u64, to: u64) -> Self {
         let mut bits = Self::default();
         for (word, bits) in (0..).zip(bits.0.iter_mut()) {
-            let below = |place: u32| match place.saturating_sub(word * 64) {
+            let below = |place: u64| match place.saturating_sub(word * 64) {
                 0 => 0,
                 n if n >= 64 => u64::MAX,
                 n => (1 << n) - 1,
@@ -121,10 +121,10 @@ fn encode(places: impl Iterator<Item = u16>) -> Option<Vec<u8>> {
 
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
 }
 
 pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
@@ -141,6 +141,7 @@ pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)]
 mod tests {
     use super::*;
 
@@ -173,7 +174,7 @@ mod tests {
     fn ranges_are_what_they_say() {
         for (from, to) in [(0, 0), (0, 1), (0, 65_536), (63, 65), (64, 128), (100, 65_535), (5, 3)] {
             let bits = Bits::range(from, to);
-            assert!((0..65_536).all(|place| bits.contains(place as u16) == (from..to).contains(&place)));
+            assert!((0..65_536_u64).all(|place| bits.contains(place as u16) == (from..to).contains(&place)));
         }
     }
 

@@ -32,6 +32,7 @@ mod run;
 mod search;
 mod tail;
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // small numbers of our own
 #[path = "../../../../tests/event_index.rs"]
 mod tests;
 mod tidy;

@@ -162,10 +162,17 @@ impl Run {
             Found::Here(list) => return lists_of(list, chunk),
             Found::At { at, bytes } => (*at, *bytes),
         };
-        if at + bytes > self.terms * HELD as u64 || bytes > MAX_LIST_BYTES {
-            return Err(damaged("a list is not where lists are"));
-        }
-        lists_of(&self.pages.bytes(at..at + bytes)?, chunk)
+        let end = at.checked_add(bytes).filter(|end| *end <= self.terms * HELD as u64);
+        let end = end
+            .filter(|_| bytes <= MAX_LIST_BYTES)
+            .ok_or_else(|| damaged("a list is not where lists are"))?;
+        let Some(chunk) = chunk else { return lists_of(&self.pages.bytes(at..end)?, None) };
+        let heads = self.pages.bytes(at..end.min(at + MAX_HEADS_BYTES))?;
+        let Some(list) = heads_of(&heads)?.into_iter().find(|head| head.chunk == chunk) else {
+            return Ok(Vec::new());
+        };
+        let data = self.pages.bytes(at + list.at..(at + list.at + list.bytes).min(end))?;
+        Ok(vec![List { chunk, count: list.count, data }])
     }
 
     /// Places of leaves from `from` on, counted within the run, up to `to`.
@@ -208,7 +215,10 @@ impl Run {
 }
 
 /// Longest list: sixteen bitmaps.
-const MAX_LIST_BYTES: u64 = 1 + 256 * (5 + CHUNK as u64 / 8);
+const MAX_LIST_BYTES: u64 = MAX_HEADS_BYTES + 255 * (CHUNK as u64 / 8);
+/// Longest beginning of a list.
+const MAX_HEADS_BYTES: u64 = 1 + 255 * HEAD_BYTES as u64;
+const HEAD_BYTES: usize = 5;
 
 /// Where a term's list is.
 #[derive(Clone, Debug)]
@@ -264,31 +274,43 @@ fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<Option<Entry<'a>>> {
     Some(entry)
 }
 
-fn lists_of(bytes: &[u8], wanted: Option<u8>) -> io::Result<Vec<List>> {
-    let parse = || {
-        let (count, rest) = bytes.split_first()?;
-        let (heads, mut rest) = rest.split_at_checked(usize::from(*count) * 5)?;
-        let mut lists = Vec::new();
-        for head in heads.as_chunks::<5>().0 {
-            let [chunk, c1, c0, b1, b0] = *head;
-            let (data, after) = rest.split_at_checked(usize::from(u16::from_be_bytes([b1, b0])))?;
-            rest = after;
-            if wanted.is_none_or(|wanted| wanted == chunk) {
-                let count = u32::from(u16::from_be_bytes([c1, c0])) + 1;
-                lists.push(List { chunk, count, data: data.to_vec() });
-            }
-        }
-        rest.is_empty().then_some(lists)
-    };
-    parse().ok_or_else(|| damaged("a list is cut short"))
+/// What a list says of a chunk's places: where in it they are.
+struct Head {
+    chunk: u8,
+    count: u32,
+    at: u64,
+    bytes: u64,
+}
+
+fn heads_of(list: &[u8]) -> io::Result<Vec<Head>> {
+    let heads = list.split_first().and_then(|(count, rest)| rest.get(..usize::from(*count) * HEAD_BYTES));
+    let heads = heads.ok_or_else(|| damaged("a list is cut short"))?;
+    let mut at = 1 + heads.len() as u64;
+    let heads = heads.as_chunks::<HEAD_BYTES>().0.iter().map(|[chunk, c1, c0, b1, b0]| {
+        let (count, bytes) = (u16::from_be_bytes([*c1, *c0]), u64::from(u16::from_be_bytes([*b1, *b0])));
+        at += bytes;
+        Head { chunk: *chunk, count: u32::from(count) + 1, at: at - bytes, bytes }
+    });
+    Ok(heads.collect())
+}
+
+fn lists_of(list: &[u8], wanted: Option<u8>) -> io::Result<Vec<List>> {
+    let heads = heads_of(list)?.into_iter().filter(|head| wanted.is_none_or(|wanted| wanted == head.chunk));
+    let lists = heads.map(|Head { chunk, count, at, bytes }| {
+        let data = usize::try_from(at).ok().zip(usize::try_from(at + bytes).ok());
+        let data =
+            data.and_then(|(from, to)| list.get(from..to)).ok_or_else(|| damaged("a list is cut short"))?;
+        Ok(List { chunk, count, data: data.to_vec() })
+    });
+    lists.collect()
 }
 
 fn encode_lists(lists: &[List]) -> Vec<u8> {
-    let mut bytes = vec![lists.len() as u8];
+    let mut bytes = vec![u8::try_from(lists.len()).expect("a run has 255 chunks at most")];
     for list in lists {
         bytes.push(list.chunk);
-        bytes.extend(((list.count - 1) as u16).to_be_bytes());
-        bytes.extend((list.data.len() as u16).to_be_bytes());
+        bytes.extend(u16::try_from(list.count - 1).expect("a list has a chunk's places").to_be_bytes());
+        bytes.extend(u16::try_from(list.data.len()).expect("a bitmap is the longest").to_be_bytes());
     }
     lists.iter().for_each(|list| bytes.extend(&list.data));
     bytes

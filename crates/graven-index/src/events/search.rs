@@ -170,7 +170,7 @@ impl Tail {
         let end = logged.partition_point(|time| *time < plan.logged.end) as u64;
         let from = first.max(bounds.start.saturating_sub(self.start)).min(u64::from(CHUNK));
         let to = end.min(bounds.end.saturating_sub(self.start));
-        let mut bits = Bits::range(from as u32, to as u32);
+        let mut bits = Bits::range(from, to);
         for any in &plan.all {
             if bits.is_empty() {
                 return bits;
@@ -255,7 +255,7 @@ impl Asked {
         if from >= to {
             return Ok(None);
         }
-        let mut bits = Bits::range((from - of.start) as u32, (to - of.start) as u32);
+        let mut bits = Bits::range(from - of.start, to - of.start);
         for any in &self.all {
             bits.and(&any.in_chunk(run, chunk)?);
             if bits.is_empty() {

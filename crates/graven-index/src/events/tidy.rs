@@ -58,10 +58,20 @@ impl EventIndex {
             }
             state.runs.clone()
         };
+        self.clear_strays(&runs)?;
         for run in runs {
             self.erase_in(&run, &people).map_err(|error| self.failed(error))?;
         }
         Ok(())
+    }
+
+    /// Removes files that are none of these runs: what an error or a race left behind.
+    fn clear_strays(&self, runs: &[Arc<Run>]) -> io::Result<()> {
+        let names: BTreeSet<String> = runs.iter().map(|run| run.span.file_name()).collect();
+        for name in self.fs.list(&self.dir)?.iter().filter(|name| !names.contains(*name)) {
+            self.fs.remove_file(&self.dir.join(name))?;
+        }
+        self.fs.sync_dir(&self.dir)
     }
 
     /// The oldest small runs that together are a large one.
@@ -149,6 +159,9 @@ impl EventIndex {
         }
         let runs = self.state.read().runs.clone();
         let whole = runs.iter().take_while(|run| check(run).is_ok()).count();
+        if whole == runs.len() {
+            return IndexError::Io(error);
+        }
         let position = runs[..whole].last().map_or(0, |run| run.span.end());
         tracing::warn!(%error, position, "the event index is damaged: it is made again from there on");
         IndexError::Damaged { position: self.cut_back(position) }
