@@ -121,6 +121,7 @@ impl Audit {
             key: None,
             retention: "",
             patience: Patience::Refuse,
+            after: None,
         };
         let recorded = self.record(&book, request).await;
         recorded

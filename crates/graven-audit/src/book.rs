@@ -5,7 +5,7 @@ use std::sync::Arc;
 use graven_event::facts::Ref;
 use graven_event::payload::{SecretKey, Subject};
 use graven_event::query::Blinder;
-use graven_event::{Event, LogState, Party};
+use graven_event::{Event, Party};
 use graven_index::events::EventIndex;
 use graven_log::Log;
 use graven_vault::{Lookup, Realm, SubjectRef, Vault};
@@ -59,9 +59,15 @@ impl Book {
         &self.keys.blinder
     }
 
-    /// What its leaves say about it, and how many leaves that takes into account, which need not be durable yet.
-    pub fn state(&self) -> LogState {
-        self.state.lock().clone()
+    /// What stands for somebody who is named as `user:alice`, or as `alice` for a user.
+    pub fn named(&self, name: &str) -> Option<Ref> {
+        let of = |name: &str| self.realm.by_name(name.as_bytes()).map(|found| Ref(found.reference().0));
+        of(name).or_else(|| of(&Party::parse(name).subject()))
+    }
+
+    /// Whether a hold of this number stands.
+    pub fn is_held_by(&self, hold: Ref) -> bool {
+        self.state.lock().rules.holds.contains_key(&hold)
     }
 
     /// What a caller's stream is called in leaves, if it has brought anything.
@@ -100,11 +106,6 @@ impl Book {
             Lookup::Known(found) => Some(subject(&found).key),
             Lookup::Erased | Lookup::Unknown => None,
         }
-    }
-
-    /// What stands for somebody, if they are known.
-    pub(crate) fn reference(&self, party: &Party) -> Option<Ref> {
-        self.realm.by_name(party.subject().as_bytes()).map(|found| Ref(found.reference().0))
     }
 }
 

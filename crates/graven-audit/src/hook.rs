@@ -91,19 +91,23 @@ impl Sequencer for Hook {
         drafts: Vec<Draft>,
     ) -> Result<Vec<Leaf>, Refusal> {
         let mut state = self.0.lock();
-        let parsed = drafts.iter().map(|draft| Frame::decode(&draft.bytes)).collect::<Result<Vec<_>, _>>();
-        let frames = parsed.map_err(|error| Refusal::new(refused::FRAME, error.to_string()))?;
+        let (mut unplaced, mut attachments, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+        for draft in drafts {
+            let parsed = Unplaced::from_bytes(draft.bytes.into());
+            let (bytes, frame) = parsed.map_err(|error| Refusal::new(refused::FRAME, error.to_string()))?;
+            unplaced.push(bytes);
+            attachments.push(draft.attachment);
+            frames.push(frame);
+        }
         check(&state, &frames)?;
         // From here on nothing is refused.
-        let (mut leaves, mut late) = (Vec::with_capacity(drafts.len()), Vec::new());
-        for (draft, frame) in drafts.into_iter().zip(frames) {
+        let (mut leaves, mut late) = (Vec::with_capacity(frames.len()), Vec::new());
+        let log_time = Time(time_ns);
+        for ((frame, unplaced), attachment) in frames.into_iter().zip(unplaced).zip(attachments) {
             let previous = state.producers.of(frame.producer).map_or([0; 32], |known| known.previous);
-            let (log_time, bytes) = (Time(time_ns), draft.bytes.to_vec());
-            let unplaced =
-                Unplaced::from_bytes(bytes).map_err(|e| Refusal::new(refused::FRAME, e.to_string()))?;
             let bytes = Bytes::from(unplaced.place(log_time, previous));
             late.extend(state.take(&Frame { log_time, previous, ..frame }, &bytes));
-            leaves.push(Leaf::new(bytes, draft.attachment));
+            leaves.push(Leaf::new(bytes, attachment));
         }
         for gap in late {
             leaves.extend(follow_up(&mut state, gap, Time(time_ns), leaves.last()));

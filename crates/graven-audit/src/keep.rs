@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use graven_event::facts::{ErasureFacts, ExpiryFacts, HoldFacts, ReleaseFacts, RetentionFacts};
 use graven_event::rules::{DEFAULT_CLASS, DEFAULT_CLASS_NAME};
-use graven_event::{Facts, Frame, Party, Ref, Time};
+use graven_event::{Facts, Frame, Ref, Time};
 use graven_log::AppendError;
 use graven_merkle::LeafIndex;
 use graven_vault::SubjectRef;
@@ -42,11 +42,11 @@ impl Audit {
         &self,
         book: &Arc<Book>,
         caller: &str,
-        subject: &Party,
+        subject: &str,
         authority: &str,
     ) -> Result<Erased, AuditError> {
         let authority = word("authority", authority)?;
-        let reference = book.reference(subject).ok_or(AuditError::NoSubject)?;
+        let reference = book.named(subject).ok_or(AuditError::NoSubject)?;
         if let Some(hold) = book.state.lock().rules.hold_on(reference) {
             return Err(AuditError::Held(hold));
         }
@@ -113,12 +113,12 @@ impl Audit {
         &self,
         book: &Book,
         caller: &str,
-        subjects: &[Party],
+        subjects: &[String],
         classes: &[String],
         authority: &str,
     ) -> Result<(Ref, u64), AuditError> {
         let by = self.by(book, caller).await?;
-        let of = |party: &Party| book.reference(party).ok_or(AuditError::NoSubject);
+        let of = |name: &String| book.named(name).ok_or(AuditError::NoSubject);
         let subjects = subjects.iter().map(of).collect::<Result<_, _>>()?;
         let class = |name: &String| book.state.lock().rules.class(name).ok_or(AuditError::NoClass);
         let classes = classes.iter().map(class).collect::<Result<_, _>>()?;

@@ -11,6 +11,7 @@ use graven_event::payload::{Sealer, Subject};
 use graven_event::producers::Producer;
 use graven_event::{Event, Facts, Frame, Invalid, LogState, Party, Ref, Time, Unplaced, Word};
 use graven_log::{AppendError, Draft, IdempotencyKey, Patience, Sequenced};
+use tokio::sync::oneshot;
 
 use crate::audit::Audit;
 use crate::book::{Book, content, keyed, producer_name, short};
@@ -27,7 +28,7 @@ thread_local! {
 }
 
 /// What a caller wants recorded.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Request<'a> {
     /// Who calls: the name of its credentials.
     pub caller: &'a str,
@@ -41,6 +42,8 @@ pub struct Request<'a> {
     pub retention: &'a str,
     /// What happens when there is no room.
     pub patience: Patience,
+    /// Comes once what must be recorded before these is. Sealing goes on meanwhile; if it never comes, these are not recorded.
+    pub after: Option<oneshot::Receiver<()>>,
 }
 
 /// A producer's own numbers.
@@ -64,7 +67,7 @@ impl Audit {
     ///
     /// # Errors
     /// Nothing was recorded, except where the engine's word is that it cannot be known.
-    pub async fn record(&self, book: &Book, request: Request<'_>) -> Result<Recorded, AuditError> {
+    pub async fn record(&self, book: &Book, mut request: Request<'_>) -> Result<Recorded, AuditError> {
         let now = self.now();
         for (position, event) in request.events.iter().enumerate() {
             if let Err(invalid) = event.check(now) {
@@ -79,7 +82,7 @@ impl Audit {
         };
         let mut tries = 0;
         loop {
-            let recorded = self.record_checked(book, &request, class, &contents, now).await;
+            let recorded = self.record_checked(book, &mut request, class, &contents, now).await;
             tries += 1;
             match recorded {
                 // Somebody was erased while their event was being sealed. They are new, once their key is gone.
@@ -96,7 +99,7 @@ impl Audit {
     async fn record_checked(
         &self,
         book: &Book,
-        request: &Request<'_>,
+        request: &mut Request<'_>,
         class: u8,
         contents: &[Vec<u8>],
         now: Time,
@@ -114,6 +117,9 @@ impl Audit {
         let numbers = request.numbered.map(|numbered| format!("{producer}/{}", numbered.first));
         let by_number = numbers.as_deref().map(|key| IdempotencyKey { key, issued_ns: now.0 });
         let claim = request.key.or(by_number).map(|key| (key, &parts[..]));
+        if let Some(after) = request.after.take() {
+            after.await.map_err(|_| AuditError::Stopping)?;
+        }
         let sequenced = self.engine.sequence(&book.log, drafts, claim, request.patience).await?;
         Ok(Recorded { sequenced })
     }
@@ -122,16 +128,19 @@ impl Audit {
     ///
     /// # Errors
     /// The engine stopped.
-    pub async fn durable_state(&self, book: &Book) -> Result<LogState, AuditError> {
-        let state = book.state();
+    pub async fn durably<T>(&self, book: &Book, read: impl Fn(&LogState) -> T) -> Result<T, AuditError> {
+        let (said, size) = {
+            let state = book.state.lock();
+            (read(&state), state.size)
+        };
         // Sequenced is not durable yet: that takes one sync at most.
-        while book.log.durable_size() < state.size {
+        while book.log.durable_size() < size {
             if self.engine.status().is_over() {
                 return Err(AuditError::Stopping);
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        Ok(state)
+        Ok(said)
     }
 
     /// How far the numbers of a caller's stream have come, durably.
@@ -139,8 +148,8 @@ impl Audit {
     /// # Errors
     /// The engine stopped.
     pub async fn producer(&self, book: &Book, caller: &str, stream: &str) -> Result<Producer, AuditError> {
-        let state = self.durable_state(book).await?;
-        let known = book.producer(caller, stream).and_then(|producer| state.producers.of(producer).cloned());
+        let Some(producer) = book.producer(caller, stream) else { return Ok(Producer::default()) };
+        let known = self.durably(book, |state| state.producers.of(producer).cloned()).await?;
         Ok(known.unwrap_or_default())
     }
 

@@ -143,12 +143,13 @@ impl Unplaced {
         frame.encode().map(Self)
     }
 
-    /// The same, from bytes that went through a queue.
+    /// The same, from bytes that went through a queue, with what they say.
     ///
     /// # Errors
     /// As [`Frame::decode`].
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Malformed> {
-        Frame::decode(&bytes).map(|_| Self(bytes))
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<(Self, Frame), Malformed> {
+        let frame = Frame::decode(&bytes)?;
+        Ok((Self(bytes), frame))
     }
 
     /// Its bytes, to go through a queue.

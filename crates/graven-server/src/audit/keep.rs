@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use graven_audit::Deed;
-use graven_event::{Party, Ref};
+use graven_event::Ref;
 use graven_proto::Refusal;
 use graven_proto::v1::{self, ErrorReason};
 use tonic::{Request, Status};
@@ -25,8 +25,7 @@ pub(super) async fn erase(
         return Err(missing("subject").into());
     }
     call.note(core, Deed::new("graven.erase", call.log()).with("authority", &asked.authority)).await?;
-    let subject = Party::parse(&asked.subject);
-    let erased = call.audit.erase(&call.book, &call.caller, &subject, &asked.authority).await;
+    let erased = call.audit.erase(&call.book, &call.caller, &asked.subject, &asked.authority).await;
     let erased = erased.map_err(|error| refuse(&error, core))?;
     Ok(v1::EraseSubjectResponse {
         index: erased.index,
@@ -63,13 +62,14 @@ pub(super) async fn hold(
     request: Request<v1::PlaceHoldRequest>,
 ) -> Result<v1::PlaceHoldResponse, Status> {
     let (call, asked) = begin(core, request, Permission::Admin, |asked| &asked.log)?;
-    let subjects: Vec<Party> = asked.subjects.iter().map(|subject| Party::parse(subject)).collect();
     let deed = Deed::new("graven.hold.place", call.log())
         .with("authority", &asked.authority)
-        .with("subjects", subjects.len());
+        .with("subjects", asked.subjects.len());
     call.note(core, deed).await?;
-    let placed =
-        call.audit.place_hold(&call.book, &call.caller, &subjects, &asked.classes, &asked.authority).await;
+    let placed = call
+        .audit
+        .place_hold(&call.book, &call.caller, &asked.subjects, &asked.classes, &asked.authority)
+        .await;
     let (hold, index) = placed.map_err(|error| refuse(&error, core))?;
     Ok(v1::PlaceHoldResponse { hold: hold.to_string(), index })
 }
@@ -85,7 +85,7 @@ pub(super) async fn release(
             .with_field("hold")
     };
     let hold = hold_number(&asked.hold).ok_or_else(unknown)?;
-    if !call.book.state().rules.holds.contains_key(&hold) {
+    if !call.book.is_held_by(hold) {
         return Err(unknown().into());
     }
     let deed =
@@ -101,7 +101,8 @@ pub(super) async fn list(
     request: &Request<v1::ListRetentionRequest>,
 ) -> Result<v1::ListRetentionResponse, Status> {
     let Admitted { audit, book } = admit(core, request, &request.get_ref().log, Permission::Query)?;
-    let rules = audit.durable_state(&book).await.map_err(|error| refuse(&error, core))?.rules;
+    let rules = audit.durably(&book, |state| state.rules.clone()).await;
+    let rules = rules.map_err(|error| refuse(&error, core))?;
     let name = |class: u8| book.class_name(class).unwrap_or_else(|| class.to_string());
     let keep = |seconds: u64| prost_types::Duration {
         seconds: i64::try_from(seconds).unwrap_or(i64::MAX),

@@ -47,6 +47,7 @@ pub(super) async fn one(
         key: claim.as_ref().map(Claim::key),
         retention: &asked.retention,
         patience: Patience::Refuse,
+        after: None,
     };
     let at = record(core, &audit, &book, recording).await?;
     let leaf = book.log().durable_entries(at.first..at.first + 1).map_err(|error| refusal::read(&error))?;
@@ -90,6 +91,7 @@ pub(super) async fn batch(
         key: claim.as_ref().map(Claim::key),
         retention: &asked.retention,
         patience: Patience::Refuse,
+        after: None,
     };
     let at = record(core, &audit, &book, recording).await?;
     let (head, proof) = match wait::covering(core, book.log(), level, &at, deadline).await? {

@@ -15,6 +15,7 @@ use graven_proto::Refusal;
 use graven_proto::v1::record_stream_request::Message;
 use graven_proto::v1::{self, ErrorReason};
 use prost::Message as _;
+use tokio::sync::oneshot;
 use tonic::{Request, Status, Streaming};
 
 use super::record::{Filler, check_stream, missing};
@@ -43,6 +44,8 @@ struct RecordStream {
     inbox: Streaming<v1::RecordStreamRequest>,
     flights: FuturesOrdered<Flight>,
     last_seq: Option<u64>,
+    /// Comes once the group before is recorded.
+    before: Option<oneshot::Receiver<()>>,
     /// How it ends, once what is under way is acknowledged.
     ending: Option<Result<(), Status>>,
 }
@@ -81,6 +84,7 @@ pub(super) async fn open(
         inbox: request.into_inner(),
         flights: FuturesOrdered::new(),
         last_seq: None,
+        before: None,
         ending: None,
     };
     let answers = stream::try_unfold(stream, |mut stream| async move {
@@ -143,7 +147,8 @@ impl RecordStream {
             next = self.inbox.message().now_or_never();
         }
         if !group.events.is_empty() {
-            self.flights.push_back(self.fly(group));
+            let flight = self.fly(group);
+            self.flights.push_back(flight);
         }
     }
 
@@ -174,7 +179,10 @@ impl RecordStream {
         Ok(())
     }
 
-    fn fly(&self, group: Group) -> Flight {
+    /// Sends a group off: sealed beside those before it, recorded after them, and not at all where one of those failed.
+    fn fly(&mut self, group: Group) -> Flight {
+        let (recorded_it, recorded_this) = oneshot::channel();
+        let after = self.before.replace(recorded_this);
         let (core, admitted, filler) = (self.core.clone(), self.admitted.clone(), self.filler.clone());
         let (stream, retention) = (self.opening.producer_stream.clone(), self.opening.retention.clone());
         let level = self.level;
@@ -189,11 +197,14 @@ impl RecordStream {
                 key: None,
                 retention: &retention,
                 patience: Patience::Wait,
+                after,
             };
             let named = |refusal: Refusal| Status::from(refusal.with_fact("seq", seq));
             let recorded =
                 audit.record(book, recording).await.map_err(|error| named(refuse(&error, &core)))?;
             let at: Sequenced = recorded.sequenced;
+            // Whoever waits for it may be gone with the stream.
+            let _ = recorded_it.send(());
             let deadline = tokio::time::Instant::now() + crate::options::PUBLISH_WAIT_MAX;
             wait::covering(&core, book.log(), level, &at, deadline).await?;
             Ok(v1::RecordStreamResponse { seq, first_index: at.first, count, duplicate: at.duplicate })
