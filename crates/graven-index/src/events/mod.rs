@@ -19,10 +19,9 @@
 //! * One index is of one log: a question cannot reach another log's leaves.
 //!
 //! # Why not a database or a search engine
-//! Measured on the same 2 cores, busy with other work, with 15.8 terms an event: see `benches/README.md`. Tantivy makes what was added
-//! visible by committing a segment, which takes longer than the time allowed ten times a second; SQLite's FTS5 is close, but
-//! counts ten million hits in seconds, and neither takes one person's terms out of an event without writing the whole
-//! index anew.
+//! Both were measured (`benches/README.md`). Tantivy makes what was added visible by committing a segment, which takes longer than the
+//! time allowed when it is done ten times a second; SQLite's FTS5 comes close, but counts a common term's millions in
+//! seconds. Neither takes one person's terms out of an event without writing the whole index anew.
 
 mod bits;
 mod follow;
