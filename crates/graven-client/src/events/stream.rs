@@ -285,7 +285,11 @@ impl Pump {
         }
     }
 
-    fn fail(self, problem: AppendError) {
+    fn fail(mut self, problem: AppendError) {
+        if let Some(mut input) = self.input.take() {
+            input.close();
+            self.pending.extend(std::iter::from_fn(|| input.try_recv().ok()));
+        }
         let unknown = self.pending.iter().map(|pending| pending.seq).collect();
         // Whoever does not listen does not want to know.
         drop(self.output.send(Err(RecordStreamError { problem, unknown })));
@@ -301,11 +305,11 @@ impl Pump {
         // A task of its own, as a server may answer only after it has seen events.
         let opening = async move { service.record_stream(Request::new(ReceiverStream::new(messages))).await };
         let mut answers = Answers::Opening(Box::pin(opening));
-        let (mut outbox, mut sent) = (Some(outbox), 0);
+        let (mut outbox, mut sent, mut last) = (Some(outbox), 0, None);
         // Whether this side has ended the connection, and whether the other one did.
         let (mut ending, mut cut) = (false, false);
         loop {
-            ending |= self.is_last(sent);
+            ending |= self.is_over(sent, last);
             if ending || cut {
                 outbox = None;
             }
@@ -316,6 +320,7 @@ impl Pump {
                     Some(slot) => {
                         let next = &self.pending[sent];
                         self.highest = self.highest.max(next.seq);
+                        last = Some(next.seq);
                         slot.send(next.message());
                         sent += 1;
                     }
@@ -339,11 +344,13 @@ impl Pump {
         }
     }
 
-    /// Whether nothing more goes out on this connection after the first `sent` events: no more comes, or the numbers have a gap.
-    fn is_last(&self, sent: usize) -> bool {
-        let next = self.pending.get(sent);
-        let gap = |next: &Pending| sent > 0 && next.seq != self.pending[sent - 1].seq + 1;
-        next.map_or(self.input.is_none(), gap)
+    /// Whether nothing more goes out on this connection after the first `sent` events, the last of them this one: no more comes, or the
+    /// numbers have a gap.
+    fn is_over(&self, sent: usize, last: Option<u64>) -> bool {
+        match self.pending.get(sent) {
+            Some(next) => last.is_some_and(|last| next.seq != last + 1),
+            None => self.input.is_none(),
+        }
     }
 
     fn opening(&self) -> v1::RecordStreamOpen {

@@ -3,6 +3,7 @@
 //! Reading, unpacking and parsing take place on a thread of their own, some records ahead of those that are being sent.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, BufRead, BufReader, Cursor, Read},
     path::Path,
@@ -75,11 +76,11 @@ impl Source {
     fn read(input: Box<dyn Read + Send>, name: String, form: Form) -> Self {
         let (items, receiver) = mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
-            let failed = |error: io::Error| Failure::trouble(format_args!("{name}: {error}"));
+            let failed = |error: &dyn fmt::Display| Failure::trouble(format_args!("{name}: {error}"));
             let mut out = Out { items: &items, number: 0 };
-            let read = unpacked(input).map_err(failed).and_then(|input| match form {
-                Form::Events => lines(input, &mut out, failed),
-                Form::Records { format, keep_raw } => records(input, format, keep_raw, &mut out, failed),
+            let read = unpacked(input).map_err(|error| failed(&error)).and_then(|input| match form {
+                Form::Events => lines(input, &mut out, &failed),
+                Form::Records { format, keep_raw } => records(input, format, keep_raw, &mut out, &failed),
             });
             if let Err(failure) = read {
                 // Nobody waits for it any more where this fails.
@@ -94,6 +95,9 @@ impl Source {
         self.0.recv().await.transpose()
     }
 }
+
+/// Says of which input something is.
+type Failed<'a> = &'a dyn Fn(&dyn fmt::Display) -> Failure;
 
 /// Where items go.
 struct Out<'a> {
@@ -122,9 +126,9 @@ fn unpacked(mut input: Box<dyn Read + Send>) -> io::Result<Box<dyn BufRead>> {
 }
 
 /// One event a line. Blank lines are none, and have no number.
-fn lines(mut input: Box<dyn BufRead>, out: &mut Out<'_>, failed: impl Fn(io::Error) -> Failure) -> Outcome {
+fn lines(mut input: Box<dyn BufRead>, out: &mut Out<'_>, failed: Failed<'_>) -> Outcome {
     let mut number = 0;
-    while let Some(line) = next_line(&mut input).map_err(&failed)? {
+    while let Some(line) = next_line(&mut input).map_err(|error| failed(&error))? {
         number += 1;
         let event = match line {
             Ok(line) if line.trim_ascii().is_empty() => continue,
@@ -142,7 +146,7 @@ struct TooLong;
 
 fn next_line(input: &mut dyn BufRead) -> io::Result<Option<Result<Vec<u8>, TooLong>>> {
     let (mut line, limit) = (Vec::new(), u64::try_from(MAX_LINE_BYTES + 1).unwrap_or(u64::MAX));
-    if input.take(limit).read_until(b'\n', &mut line)? == 0 {
+    if (&mut *input).take(limit).read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
     if line.len() <= MAX_LINE_BYTES || line.ends_with(b"\n") {
@@ -155,7 +159,7 @@ fn next_line(input: &mut dyn BufRead) -> io::Result<Option<Result<Vec<u8>, TooLo
 fn parse(line: &[u8]) -> Result<Event, String> {
     let event: Event = serde_json::from_slice(line).map_err(|error| {
         let said = error.to_string();
-        let what = said.split(" at line ").next().unwrap_or_default();
+        let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what);
         format!("column {}: {}", error.column(), shown(what))
     })?;
     checked(event)
@@ -177,11 +181,11 @@ fn records(
     format: Format,
     keep_raw: bool,
     out: &mut Out<'_>,
-    failed: impl Fn(io::Error) -> Failure,
+    failed: Failed<'_>,
 ) -> Outcome {
     let mut splitter = Splitter::new(format);
     loop {
-        let piece = input.fill_buf().map_err(&failed)?;
+        let piece = input.fill_buf().map_err(|error| failed(&error))?;
         let taken = piece.len();
         let pushed = if taken == 0 { splitter.finish() } else { splitter.push(piece) };
         for record in splitter.by_ref() {
@@ -191,7 +195,7 @@ fn records(
             }
         }
         // Nothing after it can be read, so this is no bad record but the end.
-        pushed.map_err(|broken| Failure::trouble(format_args!("{}: {broken}", shown(format.as_str()))))?;
+        pushed.map_err(|broken| failed(&broken))?;
         if taken == 0 {
             return Ok(());
         }
