@@ -286,10 +286,8 @@ async fn a_query_finds_all_pages_in_order() {
 #[tokio::test]
 async fn a_proven_hit_is_in_the_log_and_is_what_was_asked_for() {
     let (log, client) = filled(250).await;
-    let asked = "actor:alice outcome:denied -action:auth.logout since:7d until:2999-01-01T00:00:00Z";
-    log.lie(AuditLie::Nothing);
-    let mut hits =
-        client.query(Query::new(asked.replace("since:7d", "since:2020-01-01T00:00:00Z")).page_size(20));
+    let asked = "actor:alice outcome:denied -action:auth.logout since:2020-01-01T00:00:00Z until:2500-01-01T00:00:00Z";
+    let mut hits = client.query(Query::new(asked).page_size(20));
     let mut found = Vec::new();
     while let Some(hit) = hits.next().await.unwrap() {
         assert!(hit.index().is_within(hit.head().size()));
