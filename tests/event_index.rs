@@ -273,14 +273,14 @@ fn answers_are_those_of_looking_at_each_event() {
             world.check(&index, 30);
         }
         while index.tidy().unwrap() {}
-        world.check(&index, 60);
+        world.check(&index, 40);
         drop(index);
 
         let index = world.open(&fs, &path);
         let whole = world.leaves.len() as u64 / 64 * 64;
         assert_eq!(index.position(), whole, "runs are kept, and only the tail is read again");
         world.fill(&index);
-        world.check(&index, 60);
+        world.check(&index, 40);
     }
 }
 

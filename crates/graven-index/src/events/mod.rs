@@ -23,9 +23,11 @@
 //! time allowed when it is done ten times a second; SQLite's FTS5 comes close, but counts a common term's millions in
 //! seconds. Neither takes one person's terms out of an event without writing the whole index anew.
 
+mod asked;
 mod bits;
 mod follow;
 mod index;
+mod lists;
 mod pages;
 mod run;
 mod search;

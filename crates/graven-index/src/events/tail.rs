@@ -8,7 +8,8 @@ use graven_merkle::Hash;
 
 use super::Entry;
 use super::bits::{Bits, encode_places};
-use super::run::{List, Posting, Times};
+use super::lists::{List, Posting};
+use super::run::Times;
 
 /// Leaves from `start` on.
 #[derive(Clone)]

@@ -10,7 +10,8 @@ use graven_event::query::Term;
 
 use super::bits::Bits;
 use super::index::{EventIndex, IndexError};
-use super::run::{List, Posting, Postings, Run, Span, Times, write};
+use super::lists::{List, Posting};
+use super::run::{Postings, Run, Span, Times, write};
 use super::tail::Tail;
 
 /// What is to go from a run: of each group and chunk, these places.
