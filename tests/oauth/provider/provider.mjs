@@ -40,6 +40,7 @@ function provider(issuer) {
     scopes: SCOPES,
     jwks: { keys: [key('ec', 'ES256', { namedCurve: 'P-256' }), key('rsa', 'RS256', { modulusLength: 2048 })] },
     ttl: { ClientCredentials: 600 },
+    enabledJWA: { dPoPSigningAlgValues: ['ES256', 'EdDSA', 'RS256'] },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
