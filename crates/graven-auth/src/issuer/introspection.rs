@@ -29,7 +29,7 @@ impl Introspection {
         fetcher: Fetcher,
         discovery: Arc<Discovery>,
         url: Option<Address>,
-        settings: IntrospectionSettings,
+        settings: &IntrospectionSettings,
     ) -> Self {
         // Both are encoded before they are joined (RFC 6749 §2.3.1).
         let secret = Zeroizing::new(form_encoded(&settings.client_secret));

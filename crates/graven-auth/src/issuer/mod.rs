@@ -112,7 +112,7 @@ impl Issuer {
         };
         let keys_url = address(&settings.keys_url, "keys_url")?;
         let keys = Keys::new(fetcher.clone(), discovery.clone(), keys_url, settings.keys_max_age);
-        let introspection = settings.introspection.clone().map(|asked| {
+        let introspection = settings.introspection.as_ref().map(|asked| {
             let url = address(&asked.url, "introspection.url")?;
             Ok(Introspection::new(fetcher, discovery, url, asked))
         });
