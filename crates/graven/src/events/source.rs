@@ -157,7 +157,7 @@ fn next_line(input: &mut dyn BufRead) -> io::Result<Option<Result<Vec<u8>, TooLo
 }
 
 fn parse(line: &[u8]) -> Result<Event, String> {
-    let event: Event = serde_json::from_slice(line).map_err(|error| {
+    let event: Event = serde_json::from_slice(line.trim_ascii_end()).map_err(|error| {
         let said = error.to_string();
         let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what);
         format!("column {}: {}", error.column(), shown(what))
