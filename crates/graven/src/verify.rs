@@ -54,9 +54,7 @@ pub(crate) struct VerifyArgs {
 pub(crate) fn run(args: &VerifyArgs) -> Outcome {
     match verify(args) {
         Ok(Verified::Entry(inclusion)) => report(&inclusion, args.json),
-        Ok(Verified::Disclosure(disclosure)) if args.json => {
-            output::object(reveal::object(&disclosure, None))
-        }
+        Ok(Verified::Disclosure(disclosure)) if args.json => output::object(reveal::object(&disclosure)),
         Ok(Verified::Disclosure(disclosure)) => {
             output::line(reveal::describe(&disclosure))?;
             reveal::lines(&disclosure).iter().try_for_each(output::line)

@@ -1,6 +1,6 @@
 //! `graven reveal`: chosen groups of chosen events, with what proves them to anybody.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use graven_client::events::{MAX_REVEALED, VerifiedDisclosure};
@@ -84,7 +84,9 @@ impl RevealArgs {
             output::write_file(path, disclosure.text().as_bytes())?;
         }
         if self.json {
-            return output::object(object(disclosure, path.as_deref()));
+            let mut object = object(disclosure);
+            object.extend(path.map(|path| ("out".to_owned(), json!(path))));
+            return output::object(object);
         }
         match path {
             Some(path) => output::line(format_args!("{}: {}", path.display(), describe(disclosure))),
@@ -128,7 +130,7 @@ fn record(record: Record) -> Option<(&'static str, &'static str)> {
 }
 
 /// A verified disclosure for programs: what it shows, and nothing that it does not.
-pub(crate) fn object(disclosure: &VerifiedDisclosure, out: Option<&Path>) -> Map<String, Value> {
+pub(crate) fn object(disclosure: &VerifiedDisclosure) -> Map<String, Value> {
     let disclosed = disclosure.disclosed();
     let event = match &disclosed.frame.facts {
         graven_event::Facts::Event(facts) => {
@@ -153,13 +155,12 @@ pub(crate) fn object(disclosure: &VerifiedDisclosure, out: Option<&Path>) -> Map
         ("shown".to_owned(), json!(shown)),
         ("record".to_owned(), json!(record(disclosed.record).map(|(word, _)| word))),
         ("event".to_owned(), json!(event)),
-        ("out".to_owned(), json!(out)),
     ])
 }
 
 /// What a verified disclosure shows, for people: a line for each thing.
 pub(crate) fn lines(disclosure: &VerifiedDisclosure) -> Vec<String> {
-    let mut object = object(disclosure, None);
+    let mut object = object(disclosure);
     let event = object.remove("event");
     let Some(Value::Object(event)) = event else { return Vec::new() };
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
