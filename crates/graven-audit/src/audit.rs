@@ -226,6 +226,11 @@ impl Audit {
         self.books.read().values().cloned().collect()
     }
 
+    /// Whether what is read and done is recorded: it is as soon as there is a log of events.
+    pub fn has_access_log(&self) -> bool {
+        self.access_book().is_some()
+    }
+
     /// The log of what was read and done.
     pub(crate) fn access_book(&self) -> Option<Arc<Book>> {
         self.book(ACCESS_LOG).filter(|book| book.log.meta().kind == Kind::Access)

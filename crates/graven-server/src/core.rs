@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tonic::{Request, Status};
 
 use crate::access::{Access, Ask, Caller, Denied, Permission};
+use crate::audit::watch::Watch;
 use crate::large::LargeAnswers;
 use crate::lookup::LeafLookup;
 use crate::options::ServerOptions;
@@ -26,6 +27,7 @@ pub(crate) struct Core {
     pub(crate) access: Arc<dyn Access>,
     /// The logs of events, where there can be any.
     pub(crate) audit: Option<Arc<Audit>>,
+    pub(crate) watch: Watch,
     pub(crate) max_connections: usize,
     pub(crate) large: LargeAnswers,
 }
@@ -39,6 +41,7 @@ impl Core {
             draining,
             access: options.access.clone(),
             audit: options.audit.clone(),
+            watch: Watch::new(options.audit.clone()),
             max_connections: options.max_connections,
             large: LargeAnswers::new(),
         }
@@ -121,7 +124,7 @@ impl Core {
 }
 
 /// Who read what is read with a permission of its own: who may read everything else need not know who else does.
-fn needed(log: Option<&LogName>, permission: Permission) -> Permission {
+pub(crate) fn needed(log: Option<&LogName>, permission: Permission) -> Permission {
     let is_access = log.is_some_and(|log| log.as_str() == ACCESS_LOG);
     match permission {
         Permission::Read | Permission::Query | Permission::Reveal if is_access => Permission::Audit,

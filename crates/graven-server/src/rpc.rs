@@ -11,12 +11,9 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use graven_audit::{Audit, Deed, Who};
 use graven_auth::{Outage, TokenError};
 use graven_log::LogName;
 use graven_net::Peer;
-use graven_proto::Refusal;
-use graven_proto::v1::ErrorReason;
 use http_body::{Body as HttpBody, Frame};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -24,7 +21,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use crate::access::{Access, Caller, Denied, Identifying, Presented};
-use crate::audit::{self, watch::Strangers};
+use crate::audit::{self, watch::Watch};
 use crate::deadline;
 use crate::meter::{Meters, RpcMeter};
 use crate::options::OnCall;
@@ -37,9 +34,7 @@ pub(crate) struct RpcLayer {
     pub(crate) on_call: Option<OnCall>,
     /// How long a call may take until its answer begins.
     pub(crate) timeout: Duration,
-    /// The logs of events, whose access log has every refusal.
-    pub(crate) audit: Option<Arc<Audit>>,
-    pub(crate) strangers: Strangers,
+    pub(crate) watch: Watch,
 }
 
 /// See [`RpcLayer`].
@@ -150,7 +145,7 @@ where
         let caller = match known {
             Ok(caller) => caller,
             Err(denied) => {
-                self.layer.strangers.count(denied.label());
+                self.layer.watch.stranger(&denied);
                 let refusal = span.in_scope(|| denied.refusal());
                 return Box::pin(std::future::ready(Ok(end.refuse(&refusal.into()))));
             }
@@ -168,18 +163,17 @@ where
         let timeout =
             deadline::of(request.headers()).map_or(self.layer.timeout, |it| it.min(self.layer.timeout));
         request.extensions_mut().insert(caller);
-        let refusals = self.layer.audit.clone().map(|audit| {
-            let who = audit::of_parts(request.extensions(), request.headers());
-            Refusals { audit, who, method: end.meter.path()[1..].to_owned() }
-        });
+        let watch = self.layer.watch.clone();
+        let who = watch.is_on().then(|| audit::of_parts(request.extensions(), request.headers()));
         let answer = span.in_scope(|| self.inner.call(request));
         let answer = async move {
             match tokio::time::timeout(timeout, answer).await {
                 Ok(Ok(response)) => {
-                    let response = match refusals {
-                        Some(refusals) => refusals.told(response).await,
-                        None => response,
-                    };
+                    if let Some(who) = who.filter(|_| is_denied(&response))
+                        && let Err(unrecorded) = watch.refused(&who, &end.meter.path()[1..]).await
+                    {
+                        return Ok(end.refuse(&unrecorded.into()));
+                    }
                     Ok(end.follow(response, &understood))
                 }
                 Ok(Err(error)) => Err(error),
@@ -190,29 +184,9 @@ where
     }
 }
 
-/// Writes down what a known caller may not do, before it is told so.
-struct Refusals {
-    audit: Arc<Audit>,
-    who: Who,
-    method: String,
-}
-
-impl Refusals {
-    async fn told(self, response: http::Response<Body>) -> http::Response<Body> {
-        let status = Status::from_header_map(response.headers());
-        if status.is_none_or(|status| status.code() != Code::PermissionDenied) {
-            return response;
-        }
-        let deed = Deed::new("graven.refused", "*").with("method", &self.method).denied("permission");
-        match self.audit.note(&self.who, deed).await {
-            Ok(_) => response,
-            Err(error) => {
-                tracing::error!(%error, "a refusal is not in the access log");
-                let text = "what you may not do cannot be recorded: try again";
-                Status::from(Refusal::new(ErrorReason::AccessUnrecorded, text)).into_http()
-            }
-        }
-    }
+/// Whether a known caller is told that it may not do this.
+fn is_denied(response: &http::Response<Body>) -> bool {
+    Status::from_header_map(response.headers()).is_some_and(|status| status.code() == Code::PermissionDenied)
 }
 
 /// Whether a call's request was understood, so that its handler has begun.

@@ -28,7 +28,6 @@ use tower_http::cors::CorsLayer;
 
 use crate::admin::AdminApi;
 use crate::audit::AuditApi;
-use crate::audit::watch::Strangers;
 use crate::core::Core;
 use crate::log::LogApi;
 use crate::meter::{self, Meters};
@@ -85,11 +84,10 @@ impl Server {
         let core = Arc::new(Core::new(engine.clone(), &options, draining.clone()));
         let (health, health_service) = tonic_health::server::health_reporter();
         let limits = Arc::new(options.limits());
-        let strangers = Strangers::default();
         let main = Port {
             listener,
             tls: options.tls.clone(),
-            router: router(&core, &options, health_service, strangers.clone())?,
+            router: router(&core, &options, health_service)?,
             limits: limits.clone(),
         };
         let drained = |mut draining: watch::Receiver<bool>| async move {
@@ -106,7 +104,7 @@ impl Server {
         let pushing = witness::push_until(&engine, &options.witness_roots, draining.clone());
         let announcing = announce_until(&engine, draining.clone());
         let keeping = keep_until(options.audit.clone(), draining.clone());
-        let telling = strangers.tell(options.audit.clone(), draining.clone());
+        let telling = core.watch.clone().tell_sums(draining.clone());
         tokio::join!(
             main,
             ops,
@@ -167,12 +165,7 @@ async fn until_drain(
 }
 
 /// Everything on the main port: the services, and beside them the logs as files.
-fn router<H>(
-    core: &Arc<Core>,
-    options: &ServerOptions,
-    health: H,
-    strangers: Strangers,
-) -> Result<Router, ServeError>
+fn router<H>(core: &Arc<Core>, options: &ServerOptions, health: H) -> Result<Router, ServeError>
 where
     H: tower::Service<
             Request<tonic::body::Body>,
@@ -208,8 +201,7 @@ where
         ])),
         on_call: options.on_call.clone(),
         timeout: options.request_timeout,
-        audit: options.audit.clone(),
-        strangers,
+        watch: core.watch.clone(),
     };
     let mut services = tonic::service::Routes::builder();
     services

@@ -29,7 +29,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tonic::Status;
 
 use crate::access::{Ask, Denied, Permission, Presented};
-use crate::core::{Core, blocking};
+use crate::audit;
+use crate::core::{Core, blocking, needed};
 use crate::meter;
 
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -132,8 +133,8 @@ async fn respond(core: &Core, request: &Parts, wanted: Wanted<'_>) -> Response<B
     let log = core.engine.log(name.as_str());
     let public = log.as_ref().is_some_and(|log| log.meta().visibility == Visibility::Public);
     // Whoever may not read a log does not learn whether there is one.
-    if !public && let Err(denied) = permit(core, request, &name).await {
-        return tracing::debug_span!("request", log = %name).in_scope(|| refused(&denied));
+    if !public && let Err(refusal) = permit(core, request, &name).await {
+        return refusal;
     }
     let Some(log) = log else { return not_found() };
     let mut response = match wanted {
@@ -151,12 +152,30 @@ async fn respond(core: &Core, request: &Parts, wanted: Wanted<'_>) -> Response<B
     response
 }
 
-async fn permit(core: &Core, request: &Parts, log: &LogName) -> Result<(), Denied> {
+/// Whether a caller may read a log; if not, what it is told, and what is written down of that.
+async fn permit(core: &Core, request: &Parts, log: &LogName) -> Result<(), Response<Body>> {
+    let span = tracing::debug_span!("request", %log);
     let peer = request.extensions.get::<Arc<Peer>>().map(Arc::as_ref);
     let (method, path) = (&request.method, request.uri.path());
     let identifying = core.access.identify(&Presented { method, path, headers: &request.headers, peer });
-    let caller = identifying.answer().await?;
-    core.access.permit(&caller, &Ask { log: Some(log), permission: Permission::Read })
+    let known = identifying.answer().await.and_then(|caller| match caller.name() {
+        None => Err(Denied::Missing),
+        Some(_) => Ok(caller),
+    });
+    let caller = known.map_err(|denied| {
+        core.watch.stranger(&denied);
+        span.in_scope(|| refused(&denied))
+    })?;
+    let asked = Ask { log: Some(log), permission: needed(Some(log), Permission::Read) };
+    let Err(denied) = core.access.permit(&caller, &asked) else { return Ok(()) };
+    let mut extensions = request.extensions.clone();
+    extensions.insert(caller);
+    let who = audit::of_parts(&extensions, &request.headers);
+    let written = core.watch.refused(&who, &format!("{method} {path}")).await;
+    Err(span.in_scope(|| match written {
+        Ok(()) => refused(&denied),
+        Err(refusal) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", refusal.message())),
+    }))
 }
 
 fn checkpoint(log: &Log, public: bool) -> Response<Body> {

@@ -6,48 +6,77 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graven_audit::{Audit, Deed, Who};
+use graven_proto::Refusal;
+use graven_proto::v1::ErrorReason;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+
+use crate::access::Denied;
 
 /// How often sums are written.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Refusals of strangers since the last sum, by reason.
-#[derive(Clone, Default)]
-pub(crate) struct Strangers(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+/// Sees to it that refusals are written down.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    audit: Option<Arc<Audit>>,
+    /// Refusals of strangers since the last sum, by reason.
+    strangers: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+}
 
-impl Strangers {
-    /// One more.
-    pub(crate) fn count(&self, reason: &'static str) {
-        *self.0.lock().entry(reason).or_default() += 1;
+impl Watch {
+    pub(crate) fn new(audit: Option<Arc<Audit>>) -> Self {
+        Self { audit, strangers: Arc::default() }
+    }
+
+    /// Whether there is a log to write into.
+    pub(crate) fn is_on(&self) -> bool {
+        self.audit.as_ref().is_some_and(|audit| audit.has_access_log())
+    }
+
+    /// Somebody who is not known was refused.
+    pub(crate) fn stranger(&self, denied: &Denied) {
+        *self.strangers.lock().entry(denied.label()).or_default() += 1;
+    }
+
+    /// Somebody who is known may not do what they asked for.
+    ///
+    /// # Errors
+    /// It cannot be written down: then they are not told what they may not do either.
+    pub(crate) async fn refused(&self, who: &Who, what: &str) -> Result<(), Refusal> {
+        let Some(audit) = &self.audit else { return Ok(()) };
+        let deed = Deed::new("graven.refused", "*").with("method", what).denied("permission");
+        let noted = audit.note(who, deed).await;
+        noted.map(drop).map_err(|error| {
+            tracing::error!(%error, "a refusal is not in the access log");
+            Refusal::new(ErrorReason::AccessUnrecorded, "what you may not do cannot be recorded: try again")
+        })
     }
 
     /// Writes sums until the server stops, and the last one then.
-    pub(crate) async fn tell(self, audit: Option<Arc<Audit>>, mut draining: watch::Receiver<bool>) {
-        let Some(audit) = audit else { return };
+    pub(crate) async fn tell_sums(self, mut draining: watch::Receiver<bool>) {
         loop {
-            let stopping =
-                tokio::time::timeout(INTERVAL, draining.wait_for(|draining| *draining)).await.is_ok();
-            self.tell_now(&audit).await;
-            if stopping {
+            let stop = draining.wait_for(|draining| *draining);
+            let is_stopping = tokio::time::timeout(INTERVAL, stop).await.is_ok();
+            self.tell_sum().await;
+            if is_stopping {
                 return;
             }
         }
     }
 
-    async fn tell_now(&self, audit: &Audit) {
-        let sums = std::mem::take(&mut *self.0.lock());
+    async fn tell_sum(&self) {
+        let Some(audit) = &self.audit else { return };
+        let sums = std::mem::take(&mut *self.strangers.lock());
         if sums.is_empty() {
             return;
         }
-        let deed = sums
-            .iter()
-            .fold(Deed::new("graven.refusals", "*"), |deed, (reason, count)| deed.with(reason, count));
-        if let Err(error) =
-            audit.note(&Who { name: "graven".to_owned(), ..Who::default() }, deed.denied("strangers")).await
-        {
+        let deed = Deed::new("graven.refusals", "*");
+        let deed = sums.iter().fold(deed, |deed, (reason, count)| deed.with(reason, count));
+        let graven = Who { name: "graven".to_owned(), ..Who::default() };
+        if let Err(error) = audit.note(&graven, deed.denied("strangers")).await {
             tracing::error!(%error, "refusals of strangers are not in the access log");
-            let mut kept = self.0.lock();
+            let mut kept = self.strangers.lock();
             sums.into_iter().for_each(|(reason, count)| *kept.entry(reason).or_default() += count);
         }
     }
