@@ -62,7 +62,7 @@ impl Parser<'_> {
         let is_negated = self.take('-');
         let what = match self.field_name()? {
             None => self.text_clause()?,
-            Some(name) => self.field_clause(name, begun)?,
+            Some(name) => self.field_clause(&name, begun)?,
         };
         if is_negated && matches!(what, What::Since(..) | What::Until(..)) {
             return error(begun, "a time is not negated: write `until:` for `-since:`, and the reverse");
@@ -101,10 +101,10 @@ impl Parser<'_> {
         Ok(What::Text(value.pattern))
     }
 
-    fn field_clause(&mut self, name: String, at: usize) -> Result<What, ParseError> {
+    fn field_clause(&mut self, name: &str, at: usize) -> Result<What, ParseError> {
         let (when, edge) = match name.strip_prefix("happened-") {
             Some(edge) => (When::Happened, edge),
-            None => (When::Logged, &name[..]),
+            None => (When::Logged, name),
         };
         match edge {
             "since" => return Ok(What::Since(when, self.time()?)),
