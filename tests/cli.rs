@@ -19,6 +19,8 @@ mod directories;
 mod encrypted;
 #[path = "cli/events.rs"]
 mod events;
+#[path = "cli/events_missing.rs"]
+mod events_missing;
 #[path = "cli/reads.rs"]
 mod reads;
 #[path = "cli/recovering.rs"]

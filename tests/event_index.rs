@@ -176,6 +176,8 @@ fn leaf(seed: &mut Seed, index: u64) -> Leaf {
         used: words(seed, &SCOPES),
         token: None,
         place: None,
+        on_behalf_of: Vec::new(),
+        about: Vec::new(),
     };
     let frame = Frame {
         outcome: (!seed.one_in(9)).then(|| Outcome::ALL[seed.below(3) as usize]),

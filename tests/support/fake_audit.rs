@@ -219,6 +219,8 @@ fn frame(event: &Event, index: u64, number: u64) -> Frame {
             used: words(&event.scope.used),
             token: None,
             place: None,
+            on_behalf_of: Vec::new(),
+            about: Vec::new(),
         }),
     }
 }

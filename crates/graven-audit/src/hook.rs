@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use graven_event::facts::{GapFacts, Genesis};
+use graven_event::facts::{GapFacts, Genesis, KeyText};
 use graven_event::producers::NumberError;
 use graven_event::{Facts, Frame, LogState, Ref, Time, Unplaced, Word};
 use graven_log::{Draft, Kind, Leaf, LogMeta, LogName, Refusal, Sequencer, Sequencers};
@@ -76,7 +76,7 @@ impl Sequencer for Hook {
         let facts = Genesis {
             origin: word(meta.origin.as_str())?,
             kind: word(&meta.kind.to_string())?,
-            recovery: word(&meta.recovery.to_string())?,
+            recovery: KeyText::new(meta.recovery.to_string()).ok()?,
             administrators: Vec::new(),
             signature: None,
         };

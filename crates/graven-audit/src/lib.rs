@@ -19,6 +19,7 @@
 mod access;
 mod audit;
 mod book;
+mod check;
 mod error;
 mod gaps;
 mod hook;
@@ -29,6 +30,7 @@ mod record;
 pub use access::{Deed, Who};
 pub use audit::{ACCESS_LOG, Audit, AuditOptions, Master, OpenError};
 pub use book::Book;
+pub use check::{Checked, Checking, Doubt};
 pub use error::AuditError;
 pub use hook::{Hooks, refused};
 pub use keep::Erased;

@@ -211,7 +211,10 @@ fn draft(
     let of = |party: &Party| people.get(&party.subject()).cloned();
     let (id, pad): ([u8; 16], [u8; 32]) = (random()?, random()?);
     let sealed = SEALER.with_borrow_mut(|sealer| sealer.seal(event, &id, &pad, &book.keys.group, of));
-    let sealed = sealed.map_err(|_| AuditError::Stopping)?;
+    let sealed = sealed.map_err(|error| {
+        let invalid = Invalid { field: "event".to_owned(), reason: "limit", what: error.to_string() };
+        AuditError::Invalid { position: 0, invalid }
+    })?;
     let frame = Frame {
         outcome: Some(event.outcome),
         retention: place.class,
@@ -232,9 +235,8 @@ fn draft(
 fn facts(book: &Book, event: &Event, people: &HashMap<String, Subject>) -> Result<EventFacts, AuditError> {
     let person = |party: &Party| people.get(&party.subject()).ok_or(AuditError::Stopping);
     let actor = person(&event.actor)?;
-    let of_targets = event.targets.iter().filter_map(graven_event::Target::as_party);
-    let targets =
-        of_targets.map(|party| person(&party).map(|found| found.reference)).collect::<Result<_, _>>()?;
+    let targets: Vec<Party> = event.targets.iter().filter_map(graven_event::Target::as_party).collect();
+    let all = |parties: &[Party]| parties.iter().map(|party| Ok(person(party)?.reference)).collect();
     let token = event.token.as_ref().and_then(|token| token.id.as_ref());
     let ip = event.context.ip.as_ref();
     Ok(EventFacts {
@@ -243,13 +245,15 @@ fn facts(book: &Book, event: &Event, people: &HashMap<String, Subject>) -> Resul
         event_time: event.time.map(Time::nanoseconds),
         actor: actor.reference,
         client: event.client.as_ref().map(person).transpose()?.map(|client| client.reference),
-        targets,
+        targets: all(&targets)?,
         requested: words(&event.scope.requested)?,
         granted: words(&event.scope.granted)?,
         used: words(&event.scope.used)?,
         token: token.map(|id| short(&book.keys.pseudonym("token", id.as_bytes()))),
         // Under the actor's key: gone with it, and nothing that links two people.
         place: ip.map(|ip| short(&keyed(&actor.key, "place", ip.as_bytes()))),
+        on_behalf_of: all(&event.on_behalf_of)?,
+        about: all(&event.about)?,
     })
 }
 

@@ -6,83 +6,8 @@
 //! Each kind of leaf has a struct here; the number before a field is its [tag](crate::codec). A kind's fields never change: what a later
 //! version needs gets a new kind, so that old leaves mean what they meant.
 
-use std::fmt;
-
-use crate::codec::{Malformed, Value, tagged};
-
-/// A reference: 128 random bits that stand for a person, an application or a producer, or the keyed hash of a value.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Ref(pub [u8; 16]);
-
-impl fmt::Display for Ref {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Ref {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ref({self})")
-    }
-}
-
-impl Value for Ref {
-    fn put(&self, out: &mut Vec<u8>) {
-        self.0.put(out);
-    }
-
-    fn take(bytes: &[u8]) -> Option<Self> {
-        Value::take(bytes).map(Self)
-    }
-}
-
-/// A word of a vocabulary: 1 to [`MAX_WORD_BYTES`] bytes of text without control characters, so that it stands on one line wherever it is shown.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Word(String);
-
-/// Not a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it must have 1 to {MAX_WORD_BYTES} bytes and no control characters")]
-pub struct NoWord;
-
-impl Word {
-    /// Checks a word.
-    ///
-    /// # Errors
-    /// It is none.
-    pub fn new(text: impl Into<String>) -> Result<Self, NoWord> {
-        let text = text.into();
-        let fits = (1..=MAX_WORD_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
-        fits.then_some(Self(text)).ok_or(NoWord)
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Word {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Word {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
-}
-
-impl Value for Word {
-    fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.0.as_bytes());
-    }
-
-    fn take(bytes: &[u8]) -> Option<Self> {
-        Self::new(std::str::from_utf8(bytes).ok()?).ok()
-    }
-}
+use crate::codec::{Malformed, tagged};
+pub use crate::word::{KeyText, Line, MAX_KEY_BYTES, MAX_WORD_BYTES, NoWord, Ref, Word};
 
 tagged! {
     /// The first leaf of a log: what it is, and who may begin to decide about scopes in it.
@@ -93,7 +18,7 @@ tagged! {
         /// The log's kind: `events` or `access`.
         2 put kind: Word,
         /// The key that may authorise what nobody in the log may: a vkey.
-        3 put recovery: Word,
+        3 put recovery: KeyText,
         /// The first administrators of scopes.
         4 each administrators: Vec<Ref>,
         /// Of the [statement](Genesis::statement) of these, by the recovery key, where there are any.
@@ -127,6 +52,10 @@ tagged! {
         10 maybe token: Option<Ref>,
         /// The address, by a hash keyed with the actor's key: the same actor from the same place.
         11 maybe place: Option<Ref>,
+        /// For whom it was done, nearest first.
+        12 each on_behalf_of: Vec<Ref>,
+        /// Others whom it is about.
+        13 each about: Vec<Ref>,
     }
 }
 
@@ -168,6 +97,16 @@ tagged! {
         16 maybe refused: Option<Word>,
         /// Tokens issued before this time no longer count: nanoseconds since 1970.
         17 maybe issued_before: Option<u64>,
+        /// Who may approve a scope; nobody named: any administrator.
+        18 each approvers: Vec<Ref>,
+        /// How many of them it takes; absent: one.
+        19 maybe approvals: Option<u8>,
+        /// For how long a grant of a scope counts at most, in seconds.
+        20 maybe longest: Option<u64>,
+        /// The version of the rules by which it was judged.
+        21 put rules: u8,
+        /// Of the [statement](ScopeCommand::statement) of it, by the recovery key: whom nobody in the log could appoint.
+        22 maybe signature: Option<Vec<u8>>,
     }
 }
 
@@ -203,6 +142,16 @@ tagged! {
         13 maybe place: Option<Ref>,
         /// For how many alike it stands, where a scope's decisions are recorded in sums.
         14 maybe count: Option<u64>,
+        /// When the first of those was decided: nanoseconds since 1970.
+        15 maybe since: Option<u64>,
+        /// The size or the nanoseconds that the caller's wish of freshness names.
+        16 maybe bound: Option<u64>,
+        /// When the token ends: nanoseconds since 1970.
+        17 maybe expires: Option<u64>,
+        /// The scopes that the token has.
+        18 each presented: Vec<Word>,
+        /// The version of the rules by which it was decided: whoever decides again uses those.
+        19 put rules: u8,
     }
 }
 
@@ -222,6 +171,27 @@ tagged! {
         5 maybe count: Option<u64>,
         /// Whom it is about.
         6 each about: Vec<Ref>,
+        /// The number of leaves at which it fired.
+        7 put state_size: u64,
+    }
+}
+
+tagged! {
+    /// A rule begins or ceases to be applied to the leaves that follow. So whether an alert is missing can be told from the log alone.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct RuleFacts {
+        /// SHA-256 of the rule.
+        1 put rule: [u8; 32],
+        /// Its name: a rule replaces one of the same name.
+        2 put name: Word,
+        /// In which language it is written: `cel`, or `builtin`.
+        3 put language: Word,
+        /// 1 low to 4 critical; 0: it is no longer applied.
+        4 put severity: u8,
+        /// Who ordered it.
+        5 put by: Ref,
+        /// The rule itself, to be hashed; absent where it ceases.
+        6 maybe source: Option<Vec<u8>>,
     }
 }
 
@@ -339,8 +309,6 @@ pub enum Command {
     DismissAdministrator = 14,
 }
 
-/// Longest word among facts.
-pub const MAX_WORD_BYTES: usize = 256;
 /// Most values of one field.
 pub const MAX_VALUES: usize = 256;
 
@@ -361,6 +329,7 @@ pub enum Facts {
     Release(ReleaseFacts),
     Expiry(ExpiryFacts),
     Rejected(RejectedFacts),
+    Rule(RuleFacts),
 }
 
 macro_rules! kinds {
@@ -409,6 +378,7 @@ kinds! {
     10 Release ReleaseFacts "release",
     11 Expiry ExpiryFacts "expiry",
     12 Rejected RejectedFacts "rejected",
+    13 Rule RuleFacts "rule",
 }
 
 /// The limits that hold for every field: how long, and how many of one tag.
@@ -418,7 +388,7 @@ fn check(mut bytes: &[u8]) -> Result<(), Malformed> {
         let len = usize::from(u16::from_be_bytes([*hi, *lo]));
         count = if last == Some(*tag) { count + 1 } else { 1 };
         last = Some(*tag);
-        if len > MAX_SIGNATURE_BYTES || count > MAX_VALUES {
+        if len > MAX_FACT_BYTES || count > MAX_VALUES {
             return Err(Malformed("a fact is too long, or there are too many"));
         }
         bytes = rest.get(len..).ok_or(Malformed("a field is cut short"))?;
@@ -426,13 +396,14 @@ fn check(mut bytes: &[u8]) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Longest field: an ML-DSA-44 vkey or signature, in base64.
-const MAX_SIGNATURE_BYTES: usize = 4096;
+/// Longest field: an ML-DSA-44 vkey or signature in base64, or a rule.
+const MAX_FACT_BYTES: usize = 4096;
 
 impl EventFacts {
     /// The people and applications that it names.
     pub fn people(&self) -> impl Iterator<Item = Ref> + '_ {
-        [self.actor].into_iter().chain(self.client).chain(self.targets.iter().copied())
+        let lists = [&self.targets, &self.on_behalf_of, &self.about];
+        [self.actor].into_iter().chain(self.client).chain(lists.into_iter().flatten().copied())
     }
 }
 
@@ -441,5 +412,14 @@ impl Genesis {
     pub fn statement(&self) -> Vec<u8> {
         let unsigned = Self { signature: None, ..self.clone() };
         [b"graven genesis v1\n", &unsigned.encode()[..]].concat()
+    }
+}
+
+impl ScopeCommand {
+    /// What the recovery key signs so that the command counts in the log of this origin. Its `revision` is how often administrators
+    /// changed before, so that it counts once.
+    pub fn statement(&self, origin: &Word) -> Vec<u8> {
+        let unsigned = Self { signature: None, refused: None, ..self.clone() };
+        [&b"graven command v1\n"[..], origin.as_str().as_bytes(), b"\n", &unsigned.encode()[..]].concat()
     }
 }

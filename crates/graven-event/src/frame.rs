@@ -4,7 +4,7 @@
 //!   0   4  "GRVE"
 //!   4   1  version of the frame: 1
 //!   5   1  kind (see `facts`)
-//!   6   1  outcome: 0 none, 1 success, 2 failure, 3 denied
+//!   6   1  outcome: 0 none, 1 success, 2 failure, 3 denied, 4 unknown; an event and a decision have one
 //!   7   1  retention class of the payload: 0 is kept for ever, unless the log says otherwise
 //!   8   8  log time: nanoseconds since 1970, never less than that of the leaf before
 //!  16  16  id, random
@@ -120,8 +120,12 @@ impl Frame {
         {
             return Err(Malformed("the facts are not as long as it says"));
         }
+        let (outcome, facts) = (outcome_of(header[6])?, Facts::decode(header[5], facts)?);
+        if outcome.is_none() && matches!(facts, Facts::Event(_) | Facts::Decision(_)) {
+            return Err(Malformed("it does not say how it ended"));
+        }
         Ok(Self {
-            outcome: outcome_of(header[6])?,
+            outcome,
             retention: header[7],
             log_time: Time(u64::from_be_bytes(field(header, TIME_AT))),
             id: field(header, 16),
@@ -129,7 +133,7 @@ impl Frame {
             sequence: u64::from_be_bytes(field(header, 48)),
             previous: field(header, PREVIOUS_AT),
             payload: payload_of(header)?,
-            facts: Facts::decode(header[5], facts)?,
+            facts,
         })
     }
 }
@@ -177,6 +181,7 @@ fn outcome_byte(outcome: Option<Outcome>) -> u8 {
         Some(Outcome::Success) => 1,
         Some(Outcome::Failure) => 2,
         Some(Outcome::Denied) => 3,
+        Some(Outcome::Unknown) => 4,
     }
 }
 
@@ -186,6 +191,7 @@ fn outcome_of(byte: u8) -> Result<Option<Outcome>, Malformed> {
         1 => Ok(Some(Outcome::Success)),
         2 => Ok(Some(Outcome::Failure)),
         3 => Ok(Some(Outcome::Denied)),
+        4 => Ok(Some(Outcome::Unknown)),
         _ => Err(Malformed("no such outcome")),
     }
 }

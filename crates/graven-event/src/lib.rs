@@ -24,6 +24,7 @@ mod frame;
 pub mod group;
 pub mod map;
 mod model;
+mod pack;
 pub mod payload;
 pub mod producers;
 pub mod query;
@@ -32,6 +33,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod time;
+mod word;
 
 pub use check::{
     Invalid, MAX_AHEAD_SECONDS, MAX_CHANGES_BYTES, MAX_ITEMS, MAX_LONG_TEXT_BYTES, MAX_PARTIES,

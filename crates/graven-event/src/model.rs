@@ -109,6 +109,8 @@ pub enum Outcome {
     Failure,
     /// It was not allowed.
     Denied,
+    /// Whoever told of it did not know: it had only begun, say.
+    Unknown,
 }
 
 /// Why an action ended as it did.
@@ -301,7 +303,7 @@ impl Target {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 3] = [Self::Success, Self::Failure, Self::Denied];
+    pub const ALL: [Self; 4] = [Self::Success, Self::Failure, Self::Denied, Self::Unknown];
 
     /// Its word.
     pub fn as_str(self) -> &'static str {
@@ -309,6 +311,7 @@ impl Outcome {
             Self::Success => "success",
             Self::Failure => "failure",
             Self::Denied => "denied",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -24,50 +24,55 @@
 //!
 //! # Bytes
 //! ```text
-//!   0   8  "GRVNPAY1"
-//!   8  32  pad, random
-//!  40   1  number of groups
-//!  41   …  for each group that there is, by rising number:
-//!            0   1  group
-//!            1   1  number n of subjects
-//!            2  16n references of the subjects, rising
-//!            …  32  its commitment
-//!            …   4  length of its sealed bytes
-//!   …   …  the sealed bytes of each, in the same order: ChaCha20-Poly1305 with nonce zero over
-//!            0   1  how the rest is packed: 0 not at all, 1 deflate (RFC 1951) after the dictionary of this module
-//!            1   …  the group's text
-//!          with the id of the leaf, the group and the references as associated data
+//!   0    8  "GRVNPAY1"
+//!   8   32  pad, random
+//!  40    1  the groups that there are: bit 0 (the lowest) for group 1, … bit 7 for group 8
+//!  41    1  number s of subjects, at most 32
+//!  42  16s  their references, rising
+//!   …    …  for each group that there is, by rising number:
+//!             0   m  whom it is about: a bit for each subject, the first the lowest of the first byte; m = s/8, rounded up
+//!             m  32  its commitment
+//!             …   4  length of its sealed bytes, big-endian
+//!   …    …  the sealed bytes of each, in the same order: ChaCha20-Poly1305 (RFC 8439) with nonce zero over
+//!             0   1  how the rest is packed: 0 not at all, 1 deflate (RFC 1951) after a dictionary
+//!             1   …  the group's text
+//!           with the id of the leaf (16), the group's number (1) and the references of whom it is about as associated data;
+//!           the last 16 bytes are the tag
 //! ```
+//!
+//! Each subject is of some group, and `raw` is about all of them. The dictionary of a group is the file `groups-v1.dict` beside this
+//! module: common fields as they are encoded. That of `raw` is `records-v1.dict`, the vocabulary of seven systems' records, and then the
+//! texts of all other groups by rising number, of which deflate sees the last 32,768 bytes: a record repeats what was read out
+//! of it, and whoever may open it has the keys of the others as well. Neither file ever changes: another one takes another number of
+//! how things are packed.
 //!
 //! AEADs don't commit to their key: the same bytes can be made to open under two keys to two texts. That is why each opening is held
 //! against the commitment, and why the leaf commits to the sealed bytes as well.
 //!
 //! Groups are packed before they are sealed, so the length of a payload says something of what is in it: how long, and how repetitive.
-//! Groups are packed apart, so nothing that one party brings is packed together with another group's secrets.
+//! Only `raw` is packed with the others, and only because it is about everybody and says what they say.
 
 use std::collections::BTreeSet;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload as Message};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::check::{MAX_PARTIES, MAX_RAW_BYTES};
+use crate::check::MAX_PARTIES;
 use crate::facts::Ref;
 use crate::frame::PayloadId;
 use crate::group::{self, Group};
 use crate::model::{Event, Party};
+pub use crate::pack::{GROUPS_DICTIONARY, MAX_GROUP_BYTES, RECORDS_DICTIONARY};
+use crate::pack::{Packer, dictionary, unpack};
 
-/// Longest text of a group: a raw record and its format.
-pub const MAX_GROUP_BYTES: usize = MAX_RAW_BYTES + (64 << 10) * 16;
-/// Longest sealed payload.
-pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
+/// Most people and applications of one payload.
+pub const MAX_SUBJECTS: usize = MAX_PARTIES;
 
 const MAGIC: &[u8; 8] = b"GRVNPAY1";
 const GROUPS: usize = 8;
-const DICTIONARY: &[u8] = include_bytes!("dictionary-v1.txt");
 
 /// A secret key of 32 bytes. It is never shown, and gone from memory with its owner.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -122,20 +127,26 @@ pub enum OpenError {
     Mismatch(Group),
 }
 
-/// Seals payloads. It keeps the memory of its packer from one to the next.
-pub struct Sealer(Compress);
-
-impl Default for Sealer {
-    fn default() -> Self {
-        Self(Compress::new(Compression::fast(), false))
-    }
+/// An event cannot be sealed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// There is no subject for somebody whom it is about.
+    #[error("somebody whom the event is about has no key")]
+    NoSubject,
+    /// It was not [checked](Event::check): it is about more people, or says more, than a payload holds.
+    #[error("the event is about more than {MAX_SUBJECTS} or longer than a payload")]
+    TooLong,
 }
+
+/// Seals payloads. It keeps the memory of its packer from one to the next.
+#[derive(Default)]
+pub struct Sealer(Packer);
 
 impl Sealer {
     /// Seals an event's groups for the leaf with this id, which must be random and never used before.
     ///
     /// # Errors
-    /// A party for whom there is no subject.
+    /// A party for whom there is no subject, or more than fits.
     pub fn seal(
         &mut self,
         event: &Event,
@@ -143,47 +154,36 @@ impl Sealer {
         pad: &[u8; 32],
         log_key: &SecretKey,
         subject_of: impl Fn(&Party) -> Option<Subject>,
-    ) -> Result<Sealed, Party> {
-        let mut hashes = std::array::from_fn(|position| absent_hash(position, pad));
-        let (mut table, mut sealed, mut count) = (Vec::new(), Vec::new(), 0_u8);
-        for (group, text) in group::split(event) {
-            let mut subjects = Vec::new();
-            for party in group.subjects(event) {
-                subjects.push(subject_of(&party).ok_or(party)?);
-            }
-            subjects.sort_by_key(|subject| subject.reference);
-            subjects.dedup_by_key(|subject| subject.reference);
+    ) -> Result<Sealed, SealError> {
+        let texts = group::split(event);
+        let mut about = Vec::with_capacity(texts.len());
+        for (group, _) in &texts {
+            about.push(subjects(group.subjects(event), &subject_of)?);
+        }
+        let all: BTreeSet<Ref> = about.iter().flatten().map(|subject| subject.reference).collect();
+        if all.len() > MAX_SUBJECTS || texts.iter().any(|(_, text)| text.len() > MAX_GROUP_BYTES) {
+            return Err(SealError::TooLong);
+        }
+        let mut hashes = absent_hashes(pad);
+        let (mut table, mut sealed, mut present) = (Vec::new(), Vec::new(), 0_u8);
+        for ((group, text), subjects) in texts.iter().zip(&about) {
             let references: Vec<Ref> = subjects.iter().map(|subject| subject.reference).collect();
-            let secrets = Secrets::derive(group, id, log_key, subjects.iter().map(|subject| &subject.key));
-            let hash = group_hash(group, &secrets.salt, &text);
-            hashes[position(group)] = hash;
-            let bytes = secrets.seal(&self.pack(&text), &associated(id, group, &references));
-            table.push(group.number());
-            table.push(u8::try_from(references.len()).unwrap_or(u8::MAX));
-            references.iter().for_each(|reference| table.extend_from_slice(&reference.0));
+            let secrets = Secrets::derive(*group, id, log_key, subjects.iter().map(|subject| &subject.key));
+            let hash = group_hash(*group, &secrets.salt, text);
+            let packed = self.0.pack(text, &dictionary(*group, &texts));
+            let bytes = secrets.seal(&packed, &associated(id, *group, &references));
+            hashes[position(*group)] = hash;
+            present |= 1 << position(*group);
+            table.extend_from_slice(&mask(&all, &references));
             table.extend_from_slice(&hash);
             table.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
             sealed.extend_from_slice(&bytes);
-            count += 1;
         }
-        let bytes = [&MAGIC[..], pad, &[count], &table, &sealed].concat();
+        let count = u8::try_from(all.len()).unwrap_or(u8::MAX);
+        let references: Vec<u8> = all.iter().flat_map(|reference| reference.0).collect();
+        let bytes = [&MAGIC[..], pad, &[present, count], &references, &table, &sealed].concat();
         let digest = Sha256::digest(&bytes).into();
         Ok(Sealed { bytes, id: PayloadId { commitment: root(&hashes), digest } })
-    }
-
-    /// The text behind the byte that says how it is packed.
-    fn pack(&mut self, text: &[u8]) -> Zeroizing<Vec<u8>> {
-        let mut packed = Zeroizing::new(Vec::with_capacity(text.len() + 16));
-        packed.push(1);
-        self.0.reset();
-        let primed = self.0.set_dictionary(DICTIONARY).is_ok();
-        let status = self.0.compress_vec(text, &mut packed, FlushCompress::Finish);
-        if !primed || !matches!(status, Ok(Status::StreamEnd)) || packed.len() > text.len() {
-            packed.clear();
-            packed.push(0);
-            packed.extend_from_slice(text);
-        }
-        packed
     }
 }
 
@@ -234,19 +234,18 @@ impl<'a> Payload<'a> {
         let cut = "it is cut short";
         let rest = bytes.strip_prefix(MAGIC).ok_or("it is of another format")?;
         let (pad, rest) = rest.split_first_chunk::<32>().ok_or(cut)?;
-        let (count, mut rest) = rest.split_first().ok_or(cut)?;
+        let ([present, count], rest) = rest.split_first_chunk::<2>().ok_or(cut)?;
+        let (references, mut rest) = rest.split_at_checked(usize::from(*count) * 16).ok_or(cut)?;
+        let all: Vec<Ref> = references.as_chunks::<16>().0.iter().map(|reference| Ref(*reference)).collect();
+        if all.len() > MAX_SUBJECTS || !all.is_sorted_by(|a, b| a < b) {
+            return Err("it has too many subjects, or they are out of order");
+        }
         let (mut groups, mut lengths) = (Vec::new(), Vec::new());
-        for _ in 0..*count {
-            let ([number, subjects], tail) = rest.split_first_chunk::<2>().ok_or(cut)?;
-            let (references, tail) = tail.split_at_checked(usize::from(*subjects) * 16).ok_or(cut)?;
+        for group in Group::ALL.into_iter().filter(|group| *present & (1_u8 << position(*group)) != 0) {
+            let (mask, tail) = rest.split_at_checked(all.len().div_ceil(8)).ok_or(cut)?;
             let (hash, tail) = tail.split_first_chunk::<32>().ok_or(cut)?;
             let (length, tail) = tail.split_first_chunk::<4>().ok_or(cut)?;
-            let group = Group::of(*number).ok_or("it has a group of an unknown number")?;
-            let (references, _) = references.as_chunks::<16>();
-            let subjects: Vec<Ref> = references.iter().map(|reference| Ref(*reference)).collect();
-            if groups.last().is_some_and(|last: &SealedGroup<'_>| last.group >= group) || !rises(&subjects) {
-                return Err("its groups or subjects are out of order");
-            }
+            let subjects = masked(&all, mask).ok_or("a group is about a subject that it does not have")?;
             groups.push(SealedGroup { group, subjects, hash: *hash, bytes: &[] });
             lengths.push(u32::from_be_bytes(*length));
             rest = tail;
@@ -255,7 +254,18 @@ impl<'a> Payload<'a> {
             let length = usize::try_from(length).map_err(|_| cut)?;
             (group.bytes, rest) = rest.split_at_checked(length).ok_or(cut)?;
         }
-        rest.is_empty().then_some(Self { id: *id, pad: *pad, groups }).ok_or("something follows it")
+        let payload = Self { id: *id, pad: *pad, groups };
+        if payload.subjects().len() != all.len() {
+            return Err("no group is about one of its subjects");
+        }
+        if payload.sealed(Group::Raw).is_some_and(|raw| raw.subjects.len() != all.len()) {
+            return Err("its record is not about everybody");
+        }
+        rest.is_empty().then_some(payload).ok_or("something follows it")
+    }
+
+    fn sealed(&self, group: Group) -> Option<&SealedGroup<'a>> {
+        self.groups.iter().find(|sealed| sealed.group == group)
     }
 
     /// The groups that there are.
@@ -275,7 +285,7 @@ impl<'a> Payload<'a> {
 
     /// The commitments of all positions.
     pub fn hashes(&self) -> [[u8; 32]; GROUPS] {
-        let mut hashes = std::array::from_fn(|position| absent_hash(position, &self.pad));
+        let mut hashes = absent_hashes(&self.pad);
         for sealed in &self.groups {
             hashes[position(sealed.group)] = sealed.hash;
         }
@@ -292,15 +302,30 @@ impl<'a> Payload<'a> {
         log_key: &SecretKey,
         key_of: impl Fn(Ref) -> Option<SecretKey>,
     ) -> Result<Opened, OpenError> {
-        let sealed =
-            self.groups.iter().find(|sealed| sealed.group == group).ok_or(OpenError::Absent(group))?;
+        self.open_with(group, log_key, &key_of)
+    }
+
+    fn open_with(
+        &self,
+        group: Group,
+        log_key: &SecretKey,
+        key_of: &dyn Fn(Ref) -> Option<SecretKey>,
+    ) -> Result<Opened, OpenError> {
+        let sealed = self.sealed(group).ok_or(OpenError::Absent(group))?;
         let mut keys = Vec::with_capacity(sealed.subjects.len());
         for reference in &sealed.subjects {
             keys.push(key_of(*reference).ok_or(OpenError::Erased { group, reference: *reference })?);
         }
+        let mut texts = Vec::new();
+        if group == Group::Raw {
+            for other in self.groups().filter(|other| *other != Group::Raw) {
+                texts.push((other, self.open_with(other, log_key, key_of)?.text));
+            }
+        }
         let secrets = Secrets::derive(group, &self.id, log_key, keys.iter());
         let packed = secrets.open(sealed.bytes, &associated(&self.id, group, &sealed.subjects));
-        let text = packed.and_then(|packed| unpack(&packed)).ok_or(OpenError::Mismatch(group))?;
+        let text = packed.and_then(|packed| unpack(&packed, &dictionary(group, &texts)));
+        let text = text.ok_or(OpenError::Mismatch(group))?;
         if group_hash(group, &secrets.salt, &text) != sealed.hash {
             return Err(OpenError::Mismatch(group));
         }
@@ -353,35 +378,37 @@ fn associated(id: &[u8; 16], group: Group, references: &[Ref]) -> Vec<u8> {
     id.iter().copied().chain([group.number()]).chain(references).collect()
 }
 
-fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
-    let (how, rest) = packed.split_first()?;
-    let mut inflate = Decompress::new(false);
-    match how {
-        0 => return Some(rest.to_vec()),
-        1 => drop(inflate.set_dictionary(DICTIONARY).ok()?),
-        _ => return None,
-    }
-    let mut text = Vec::with_capacity((rest.len() * 4).clamp(1024, MAX_GROUP_BYTES));
-    loop {
-        let (before_in, before_out) = (inflate.total_in(), inflate.total_out());
-        let from = usize::try_from(before_in).ok()?;
-        match inflate.decompress_vec(rest.get(from..)?, &mut text, FlushDecompress::None).ok()? {
-            Status::StreamEnd => break,
-            _ if text.len() >= MAX_GROUP_BYTES => return None,
-            _ if text.len() == text.capacity() => text.reserve(text.len().min(MAX_GROUP_BYTES - text.len())),
-            _ if (before_in, before_out) == (inflate.total_in(), inflate.total_out()) => return None,
-            _ => {}
-        }
-    }
-    (inflate.total_in() == rest.len() as u64 && text.len() <= MAX_GROUP_BYTES).then_some(text)
-}
-
 fn position(group: Group) -> usize {
     usize::from(group.number()) - 1
 }
 
-fn rises(references: &[Ref]) -> bool {
-    references.windows(2).all(|pair| pair[0] < pair[1])
+/// Subjects by rising reference, each once.
+fn subjects(
+    parties: Vec<Party>,
+    subject_of: impl Fn(&Party) -> Option<Subject>,
+) -> Result<Vec<Subject>, SealError> {
+    let found = parties.iter().map(|party| subject_of(party).ok_or(SealError::NoSubject));
+    let mut subjects = found.collect::<Result<Vec<_>, _>>()?;
+    subjects.sort_by_key(|subject| subject.reference);
+    subjects.dedup_by_key(|subject| subject.reference);
+    Ok(subjects)
+}
+
+/// A bit for each of all, set for some.
+fn mask(all: &BTreeSet<Ref>, some: &[Ref]) -> Vec<u8> {
+    let mut mask = vec![0; all.len().div_ceil(8)];
+    for (place, _) in all.iter().enumerate().filter(|(_, reference)| some.contains(reference)) {
+        mask[place / 8] |= 1 << (place % 8);
+    }
+    mask
+}
+
+/// Those whose bits are set; `None` where a bit is of nobody.
+fn masked(all: &[Ref], mask: &[u8]) -> Option<Vec<Ref>> {
+    let is_set = |place: usize| mask[place / 8] & (1_u8 << (place % 8)) != 0;
+    let spare = (all.len()..mask.len() * 8).any(is_set);
+    let places = all.iter().enumerate().filter(|(place, _)| is_set(*place));
+    (!spare).then(|| places.map(|(_, reference)| *reference).collect())
 }
 
 /// The commitment to a group.
@@ -390,14 +417,11 @@ pub fn group_hash(group: Group, salt: &[u8; 32], text: &[u8]) -> [u8; 32] {
     prefix.chain_update(salt).chain_update(text).finalize().into()
 }
 
-fn absent_hash(position: usize, pad: &[u8; 32]) -> [u8; 32] {
-    let number = u8::try_from(position + 1).unwrap_or(u8::MAX);
-    Sha256::new()
-        .chain_update(b"graven absent v1\n")
-        .chain_update([number])
-        .chain_update(pad)
-        .finalize()
-        .into()
+fn absent_hashes(pad: &[u8; 32]) -> [[u8; 32]; GROUPS] {
+    Group::ALL.map(|group| {
+        let prefix = Sha256::new().chain_update(b"graven absent v1\n").chain_update([group.number()]);
+        prefix.chain_update(pad).finalize().into()
+    })
 }
 
 /// The root over the commitments of all positions.

@@ -170,6 +170,12 @@ impl Producers {
                 let [told] = take(&mut rest)?;
                 missing.push(Missing { first, last, since: Time(since), told: told == 1 });
             }
+            let below = missing.iter().try_fold(1, |from, range| {
+                (from <= range.first && range.first <= range.last).then_some(range.last.saturating_add(1))
+            });
+            if below.is_none_or(|below| below > last.max(1)) {
+                return Err(Malformed("missing numbers that nobody left out"));
+            }
             producers.insert(producer, Producer { last, previous, missing });
         }
         Ok(Self(producers))

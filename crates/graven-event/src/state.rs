@@ -54,18 +54,16 @@ impl LogState {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// It is of another version, or cut.
+    /// It is of another version, or not what [`encode`](Self::encode) makes of any state.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let rest = bytes.strip_prefix(&[VERSION]).ok_or(Malformed("a state of another version"))?;
         let (size, rest) = rest.split_first_chunk::<8>().ok_or(CUT)?;
         let (len, rest) = rest.split_first_chunk::<4>().ok_or(CUT)?;
         let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| CUT)?;
         let (producers, rules) = rest.split_at_checked(len).ok_or(CUT)?;
-        Ok(Self {
-            size: u64::from_be_bytes(*size),
-            producers: Producers::decode(producers)?,
-            rules: Rules::decode(rules)?,
-        })
+        let (producers, rules) = (Producers::decode(producers)?, Rules::decode(rules)?);
+        let state = Self { size: u64::from_be_bytes(*size), producers, rules };
+        (state.encode() == bytes).then_some(state).ok_or(Malformed("a state that no log has"))
     }
 }
 

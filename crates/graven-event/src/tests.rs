@@ -57,6 +57,8 @@ fn facts(event: &Event) -> EventFacts {
         used: words(&event.scope.used),
         token: Some(Ref([1; 16])),
         place: Some(Ref([2; 16])),
+        on_behalf_of: Vec::new(),
+        about: Vec::new(),
     }
 }
 

@@ -3,13 +3,14 @@
 //! Every entry is read and hashed, every tile compared with what its entries and the tiles below it hash to, and every
 //! head that the signer journal holds compared with the root of the entries at its size (that journal begins anew with its
 //! newest head when it has grown to 8 MiB; older heads are with those who kept them). Every attachment that is there is
-//! read; which of them should be there, only who reads the entries can tell. Nothing is repaired.
+//! read; which of them should be there, only who [looks](fsck_with) at the entries can tell. Nothing is repaired.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
 
+use bytes::Bytes;
 use graven_merkle::tile::{
     BundlePath, EntryBundle, ExpandedTile, TILE_BYTES, TILE_HEIGHT, TILE_WIDTH, TileId, TilePath,
 };
@@ -115,11 +116,45 @@ impl FsckReport {
     }
 }
 
+/// What there is beside an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// Nothing.
+    Nothing,
+    /// This.
+    Bytes(Bytes),
+    /// Something, or nothing: what there is cannot be read, which is a [`Problem`] by itself.
+    Unreadable,
+}
+
+/// Looks at the entries of a directory while they are checked.
+pub trait Look {
+    /// An entry as it is stored, in index order; one that is a [`Problem`] itself is passed over.
+    fn entry(&mut self, log: &LogMeta, index: u64, entry: &[u8], attached: Attached);
+
+    /// Every entry was looked at; no server can have started on the directory yet.
+    fn end(&mut self) {}
+}
+
+impl Look for () {
+    fn entry(&mut self, _log: &LogMeta, _index: u64, _entry: &[u8], _attached: Attached) {}
+}
+
 /// Checks a data directory. `progress` is told of each log how many of how many entries have been read.
 pub fn fsck(
     env: &Env,
     dir: &Path,
+    progress: impl FnMut(&LogName, u64, u64),
+) -> Result<FsckReport, OpenError> {
+    fsck_with(env, dir, progress, &mut ())
+}
+
+/// As [`fsck`], and lets somebody look at each entry with what is attached to it.
+pub fn fsck_with(
+    env: &Env,
+    dir: &Path,
     mut progress: impl FnMut(&LogName, u64, u64),
+    look: &mut dyn Look,
 ) -> Result<FsckReport, OpenError> {
     let paths = Paths::new(dir);
     let (_server, _lock) = recover::enter(env, &paths)?;
@@ -134,9 +169,10 @@ pub fn fsck(
     for meta in recover::manifests(env, &paths)? {
         let replayed = replay.logs.remove(&meta.id).unwrap_or_default();
         let name = meta.name.clone();
-        let check = Check::new(env, &paths, meta);
+        let check = Check::new(env, &paths, meta, look);
         report.logs.push(check.run(&replayed, &mut |at, of| progress(&name, at, of)));
     }
+    look.end();
     // What the journal knows and no folder does; a server has one log at least.
     let lost = replay.logs.keys().next().map(|id| format!("the journal has entries of log number {}", id.0));
     let none = report.logs.is_empty().then(|| "there is no log".to_owned());
@@ -157,11 +193,12 @@ struct Check<'a> {
     rows: Vec<Vec<Hash>>,
     /// Signed heads by size, not yet compared.
     signed: BTreeMap<u64, Vec<Checkpoint>>,
+    look: &'a mut dyn Look,
     report: LogReport,
 }
 
 impl<'a> Check<'a> {
-    fn new(env: &'a Env, paths: &'a Paths, meta: LogMeta) -> Self {
+    fn new(env: &'a Env, paths: &'a Paths, meta: LogMeta, look: &'a mut dyn Look) -> Self {
         let name = meta.name.clone();
         let (problems, more_problems) = (Vec::new(), 0);
         let report = LogReport { name, entries: 0, sealed: 0, signed: 0, heads: 0, problems, more_problems };
@@ -172,6 +209,7 @@ impl<'a> Check<'a> {
             frontier: Frontier::new(),
             rows: vec![Vec::new(); 8],
             signed: BTreeMap::new(),
+            look,
             report,
         }
     }
@@ -183,8 +221,9 @@ impl<'a> Check<'a> {
         self.load_signed();
         self.report.sealed = replayed.sealed;
         let width = u64::from(TILE_WIDTH);
+        let blobs = Blobs::open(self.env.fs.clone(), self.paths.blobs(&self.meta.name), self.meta.id).ok();
         for number in 0..replayed.sealed / width {
-            self.bundle(number);
+            self.bundle(number, blobs.as_ref());
             if number % 64 == 0 {
                 progress(number * width, replayed.sequenced);
             }
@@ -193,6 +232,11 @@ impl<'a> Check<'a> {
             let skip = self.frontier.size().get().saturating_sub(chunk.first);
             for leaf in leaves.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
                 self.push(*leaf);
+            }
+            let (entries, mut attached) = chunk.unsealed(chunk.first + skip..chunk.end());
+            for (index, entry) in (chunk.first + skip..).zip(entries) {
+                let found = attached.remove(&index).map_or(Attached::Nothing, Attached::Bytes);
+                self.look.entry(&self.meta, index, &entry, found);
             }
         }
         self.attachments(replayed);
@@ -281,17 +325,33 @@ impl<'a> Check<'a> {
     }
 
     /// Reads a sealed bundle and its tile, and every tile above that it completes.
-    fn bundle(&mut self, number: u64) {
+    fn bundle(&mut self, number: u64, blobs: Option<&Blobs>) {
         let first_index = number * u64::from(TILE_WIDTH);
         let row = TileId::new(0, number).and_then(|tile| self.tile(tile, first_index));
         match (self.entries(number, first_index), row) {
-            (Some(leaves), row) => {
-                for (index, leaf) in (first_index..).zip(&leaves) {
+            (Some(entries), row) => {
+                let leaves: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+                let beside = |blobs: &Blobs| {
+                    blobs.read(number, first_index..first_index + u64::from(TILE_WIDTH), usize::MAX)
+                };
+                let mut attached = blobs
+                    .and_then(|blobs| beside(blobs).ok())
+                    .map(|(_, found)| found.into_iter().collect::<BTreeMap<_, _>>());
+                for ((index, leaf), entry) in (first_index..).zip(&leaves).zip(&entries) {
                     let at = usize::try_from(index - first_index).unwrap_or(usize::MAX);
-                    if row.as_ref().is_some_and(|row| row.get(at) != Some(leaf)) {
+                    let is_changed = row.as_ref().is_some_and(|row| row.get(at) != Some(leaf));
+                    if is_changed {
                         self.problem(Problem::Entry(index));
                     }
                     self.push(*leaf);
+                    if is_changed {
+                        continue;
+                    }
+                    let found = match &mut attached {
+                        None => Attached::Unreadable,
+                        Some(all) => all.remove(&index).map_or(Attached::Nothing, Attached::Bytes),
+                    };
+                    self.look.entry(&self.meta, index, entry, found);
                 }
                 self.complete(0, number, &row.unwrap_or(leaves));
             }
@@ -305,14 +365,14 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn entries(&mut self, number: u64, first_index: u64) -> Option<Vec<Hash>> {
+    fn entries(&mut self, number: u64, first_index: u64) -> Option<Vec<Vec<u8>>> {
         let path = BundlePath::new(number, TILE_WIDTH)?.to_string();
-        let hashed =
+        let entries =
             self.read(&path, MAX_BUNDLE_BYTES).map_err(|error| error.to_string()).and_then(|bytes| {
                 let bundle = EntryBundle::parse(&bytes, TILE_WIDTH).map_err(|error| error.to_string())?;
-                Ok(bundle.entries().map(leaf_hash).collect())
+                Ok(bundle.entries().map(<[u8]>::to_vec).collect())
             });
-        hashed.map_err(|what| self.problem(Problem::Object { path, first_index, what })).ok()
+        entries.map_err(|what| self.problem(Problem::Object { path, first_index, what })).ok()
     }
 
     fn tile(&mut self, tile: TileId, first_index: u64) -> Option<Vec<Hash>> {

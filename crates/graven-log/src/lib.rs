@@ -57,7 +57,7 @@ pub use drive::Running;
 pub use engine::{Engine, Status};
 pub use env::{Clock, Entropy, Env};
 pub use error::{AppendError, CreateError, InitError, KeyError, OpenError, ReadError, RestoreError};
-pub use fsck::{FsckReport, LogReport, MAX_PROBLEMS, Problem, fsck};
+pub use fsck::{Attached, FsckReport, LogReport, Look, MAX_PROBLEMS, Problem, fsck, fsck_with};
 pub use keys::LOG_KEY_TYPES;
 pub use log::{Head, Log};
 pub use meta::{

@@ -1,6 +1,6 @@
 //! The entries that are durable in the journal and not yet in sealed bundles, in memory and with their place on disk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -70,6 +70,11 @@ impl Chunk {
         journal::attachments(&self.attachments)
             .map(|(entry, bytes)| (self.first + u64::from(entry), bytes))
             .filter(move |(index, _)| range.contains(index))
+    }
+
+    /// The entries of a range, and what is attached to some of them by their index.
+    pub(crate) fn unsealed(&self, range: Range<u64>) -> (Vec<Bytes>, BTreeMap<u64, Bytes>) {
+        (self.entries(range.clone()).collect(), self.attachments(range).collect())
     }
 
     /// Length of its entries and attachments.

@@ -118,6 +118,11 @@ impl Vault {
         self.epoch.load(Ordering::Acquire)
     }
 
+    /// The realm of a name, if there is one. Nothing is made.
+    pub fn known_realm(&self, name: &[u8]) -> Option<Realm> {
+        self.realms.read().get(name).cloned()
+    }
+
     /// The realm of a name (1 to [`MAX_NAME_BYTES`](crate::MAX_NAME_BYTES) bytes), made durably where there is none.
     pub fn realm(&self, name: &[u8]) -> Result<Realm, WriteError> {
         if let Some(realm) = self.realms.read().get(name) {

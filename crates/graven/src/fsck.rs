@@ -1,19 +1,25 @@
 //! `graven fsck`: a data directory, by its operator.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use graven_log::{Env, FsckReport, LogReport, Problem};
+use graven_audit::{Checked, Checking};
+use graven_log::{Attached, Env, FsckReport, LogMeta, LogName, LogReport, Look, Problem};
+use graven_vault::Vault;
 use serde_json::{Value, json};
 
 use crate::{
     exit::{Exit, Failure, Outcome},
     output,
+    vault::VaultSettings,
 };
 
 const EXAMPLES: &str = "\
 Run it while no server runs on the directory. Every entry is read and hashed, every tile and every signed head \
-compared. Nothing is repaired. Ends with exit code 1 where something is wrong, 4 where entries that were signed \
+compared. In logs of events every payload must be the one that its entry commits to, or have been dropped by an entry that \
+says so; and where the key store can be opened, every person whom payloads name must have a key, or have been erased \
+by an entry. Nothing is repaired. Ends with exit code 1 where something is wrong, 4 where entries that were signed \
 are missing.
 
 Examples:
@@ -28,23 +34,61 @@ pub(crate) struct FsckArgs {
     #[arg(long, value_name = "FOLDER")]
     data_dir: PathBuf,
 
+    /// The folder of the key store [default: vault in the data directory]
+    #[arg(long, value_name = "FOLDER")]
+    vault: Option<PathBuf>,
+
+    /// The file of its master key [default: vault-key in the data directory]
+    #[arg(long, value_name = "FILE")]
+    master_key: Option<PathBuf>,
+
     /// Print one JSON object a log
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &FsckArgs) -> Outcome {
-    let bar = output::progress("checking");
-    let report = graven_log::fsck(&Env::system(), &args.data_dir, |_, at, of| {
+    let (bar, env) = (output::progress("checking"), Env::system());
+    let progress = |_: &LogName, at, of| {
         bar.set_length(of);
         bar.set_position(at);
-    });
+    };
+    let vault = VaultSettings::at(args.vault.clone(), args.master_key.clone());
+    let open = || vault.look(&env, &args.data_dir);
+    let mut looking = Looking { checking: Checking::default(), open, found: Ok(BTreeMap::new()) };
+    let report = graven_log::fsck_with(&env, &args.data_dir, progress, &mut looking);
     bar.finish_and_clear();
-    let report = report?;
+    let (report, events) = (report?, looking.found?);
     for log in &report.logs {
-        output::either(args.json, || as_json(log), || describe(log))?;
+        let events = events.get(&log.name);
+        output::either(args.json, || as_json(log, events), || describe(log, events))?;
     }
-    verdict(&report)
+    verdict(&report)?;
+    verdict_of_events(&events)
+}
+
+/// Compares with the key store while no server can change it.
+struct Looking<F> {
+    checking: Checking,
+    open: F,
+    found: Outcome<BTreeMap<LogName, Checked>>,
+}
+
+impl<F: Fn() -> Outcome<Option<Vault>>> Look for Looking<F> {
+    fn entry(&mut self, log: &LogMeta, index: u64, entry: &[u8], attached: Attached) {
+        self.checking.entry(log, index, entry, attached);
+    }
+
+    fn end(&mut self) {
+        let checking = std::mem::take(&mut self.checking);
+        self.found = (self.open)().map(|vault| checking.finish(vault.as_ref()));
+    }
+}
+
+/// The first thing that nobody decided, if there is any.
+fn verdict_of_events(events: &BTreeMap<LogName, Checked>) -> Outcome {
+    let first = events.iter().find_map(|(log, checked)| Some((log, checked.doubts.first()?)));
+    first.map_or(Ok(()), |(log, doubt)| Err(Failure::check_failed(format_args!("log {log}: {doubt}"))))
 }
 
 /// The first thing that is wrong, if anything is.
@@ -65,7 +109,7 @@ fn verdict(report: &FsckReport) -> Outcome {
     ))
 }
 
-fn describe(log: &LogReport) -> String {
+fn describe(log: &LogReport, events: Option<&Checked>) -> String {
     let mut lines = vec![format!(
         "{}: {} ({} sealed), signed at {}, {} signed heads compared: {}",
         log.name,
@@ -79,18 +123,51 @@ fn describe(log: &LogReport) -> String {
     if log.more_problems > 0 {
         lines.push(format!("  and {} more", log.more_problems));
     }
+    lines.extend(events.map(describe_events));
     lines.join("\n")
 }
 
-fn as_json(log: &LogReport) -> Value {
-    json!({
+fn describe_events(events: &Checked) -> String {
+    let mut lines = vec![format!(
+        "  payloads: {} there, {} dropped with authority, of {}: {}",
+        events.present,
+        events.dropped,
+        events.payloads,
+        if events.is_clean() { "all is as the log says" } else { "not as the log says" }
+    )];
+    lines.push(match events.with_keys {
+        true => format!("  people: {} named, {} of them erased with authority", events.people, events.erased),
+        false => format!("  people: {} named, not compared: there is no key store to open", events.people),
+    });
+    lines.extend(events.doubts.iter().map(|doubt| format!("  {doubt}")));
+    if events.more_doubts > 0 {
+        lines.push(format!("  and {} more", events.more_doubts));
+    }
+    lines.join("\n")
+}
+
+fn as_json(log: &LogReport, events: Option<&Checked>) -> Value {
+    let mut object = json!({
         "log": log.name.as_str(),
-        "ok": log.problems.is_empty(),
+        "ok": log.problems.is_empty() && events.is_none_or(Checked::is_clean),
         "entries": log.entries,
         "sealed": log.sealed,
         "signed": log.signed,
         "heads": log.heads,
         "problems": log.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "more_problems": log.more_problems,
-    })
+    });
+    if let Some(events) = events {
+        object["events"] = json!({
+            "payloads": events.payloads,
+            "present": events.present,
+            "dropped": events.dropped,
+            "keys_compared": events.with_keys,
+            "people": events.people,
+            "erased": events.erased,
+            "doubts": events.doubts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "more_doubts": events.more_doubts,
+        });
+    }
+    object
 }

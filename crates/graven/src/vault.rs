@@ -16,7 +16,7 @@ use std::{
 
 use graven_audit::{Audit, AuditOptions, Hooks, Master};
 use graven_log::{Config, Env, Paths};
-use graven_vault::{Entropy, FileMaster, MasterError, MasterKey, Pkcs11Config, Pkcs11Master};
+use graven_vault::{Entropy, FileMaster, MasterError, MasterKey, Pkcs11Config, Pkcs11Master, Vault};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -55,6 +55,23 @@ impl VaultSettings {
             return Err(Failure::trouble("[vault] names master_key and pkcs11: leave out one of them"));
         }
         Ok(())
+    }
+
+    /// One in these places.
+    pub(crate) fn at(folder: Option<PathBuf>, master_key: Option<PathBuf>) -> Self {
+        Self { folder, master_key, pkcs11: None }
+    }
+
+    /// Opens the key store to look something up; `None` where there is none, or no key to open it with.
+    pub(crate) fn look(&self, env: &Env, data_dir: &Path) -> Outcome<Option<Vault>> {
+        let folder = self.folder(data_dir);
+        if !env.fs.exists(&folder).map_err(Failure::trouble)? {
+            return Ok(None);
+        }
+        let Ok(master) = self.master(env, data_dir).open() else { return Ok(None) };
+        let source = env.entropy.clone();
+        let entropy: Entropy = Arc::new(move |bytes: &mut [u8]| source.fill(bytes));
+        Vault::open(env.fs.clone(), entropy, &folder, master).map(Some).map_err(Failure::check_failed)
     }
 
     fn folder(&self, data_dir: &Path) -> PathBuf {

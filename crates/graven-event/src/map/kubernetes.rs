@@ -12,7 +12,7 @@
 //! | `system:…` | `system` |
 //! | others | `user` |
 //!
-//! How it ended is what the last stage says; `RequestReceived`, at which nothing was refused yet, counts as a success.
+//! How it ended is what the last stage says; of `RequestReceived`, at which nothing was decided yet, it is unknown.
 //!
 //! An event without a verb, which some shippers drop, is `pods.unknown`. An impersonated user is on whose behalf it was done. People and service accounts that a binding names are targets. Nothing else of
 //! request and response objects is looked at: secrets are in `raw` at most.
@@ -96,6 +96,7 @@ fn outcome(record: &Json) -> Outcome {
         _ if forbidden => Outcome::Denied,
         Outcome::Success if status.text("status") == Some("Failure") => Outcome::Failure,
         Outcome::Success if record.text("stage") == Some("Panic") => Outcome::Failure,
+        Outcome::Success if record.text("stage") == Some("RequestReceived") => Outcome::Unknown,
         by_code => by_code,
     }
 }

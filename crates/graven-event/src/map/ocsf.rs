@@ -3,7 +3,7 @@
 //!
 //! The action is class and activity in small letters: `authentication.logon`, `account_change.attach_policy`, `api_activity.read`; the label
 //! `operation` is the API's own word. The actor is `actor.user`; of an authentication without one, who signs in. Any other `user` is a
-//! target. Blocked or denied (by `action_id`, `disposition_id` or what the status says) is denied.
+//! target. Blocked or denied (by `action_id`, `disposition_id` or what the status says) is denied; with `status_id` 0 it is unknown how it ended.
 
 use super::build::{event, long, party, says_denied, scopes, short, time, unknown, words};
 use super::json::Json;
@@ -143,6 +143,8 @@ fn outcome(record: &Json) -> Outcome {
     match (denied, failed) {
         (true, _) => Outcome::Denied,
         (false, true) => Outcome::Failure,
+        // The schema's own word for it.
+        (false, false) if record.whole("status_id") == Some(0) => Outcome::Unknown,
         (false, false) => Outcome::Success,
     }
 }

@@ -33,6 +33,8 @@ fn event() -> (Frame, View) {
         used: vec![],
         token: None,
         place: None,
+        on_behalf_of: Vec::new(),
+        about: Vec::new(),
     };
     let frame = Frame {
         outcome: Some(Outcome::Denied),

@@ -126,6 +126,7 @@ impl From<Outcome> for v1::Outcome {
             Outcome::Success => Self::Success,
             Outcome::Failure => Self::Failure,
             Outcome::Denied => Self::Denied,
+            Outcome::Unknown => Self::Unknown,
         }
     }
 }
@@ -154,8 +155,9 @@ fn outcome(number: i32) -> Result<Outcome, Invalid> {
         Ok(v1::Outcome::Success) => Ok(Outcome::Success),
         Ok(v1::Outcome::Failure) => Ok(Outcome::Failure),
         Ok(v1::Outcome::Denied) => Ok(Outcome::Denied),
+        Ok(v1::Outcome::Unknown) => Ok(Outcome::Unknown),
         Ok(v1::Outcome::Unspecified) => Err(invalid("outcome", "outcome", "missing: say how it ended")),
-        Err(_) => Err(invalid("outcome", "outcome", "none of success, failure and denied")),
+        Err(_) => Err(invalid("outcome", "outcome", "none of success, failure, denied and unknown")),
     }
 }
 
@@ -382,6 +384,8 @@ mod tests {
             used: Vec::new(),
             token: None,
             place: None,
+            on_behalf_of: Vec::new(),
+            about: Vec::new(),
         };
         let hidden = v1::Event::of_view(View::default(), &facts, Outcome::Denied);
         assert_eq!(

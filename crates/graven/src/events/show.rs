@@ -164,6 +164,13 @@ fn in_json(facts: &Facts) -> Value {
             "recovery": it.recovery.as_str(),
             "administrators": references(&it.administrators),
         }),
+        Facts::Rule(it) => json!({
+            "rule": hex(&it.rule),
+            "name": it.name.as_str(),
+            "language": it.language.as_str(),
+            "severity": it.severity,
+            "by": it.by.to_string(),
+        }),
         // What scopes and alerts say has commands of its own.
         Facts::Event(_) | Facts::Scope(_) | Facts::Decision(_) | Facts::Alert(_) => Value::Null,
     }

@@ -104,7 +104,7 @@ fn aws_identities_become_who_acts_and_with_whose_rights() {
 
 #[test]
 fn outcomes_are_told_apart() {
-    use Outcome::{Denied, Failure, Success};
+    use Outcome::{Denied, Failure, Success, Unknown};
     let k8s = |more: Value| {
         let mut record = json!({"verb": "get", "user": {"username": "a"}, "objectRef": {"resource": "pods"}});
         record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -142,6 +142,7 @@ fn outcomes_are_told_apart() {
             Denied,
         ),
         (Format::Kubernetes, k8s(json!({"stage": "Panic"})), Failure),
+        (Format::Kubernetes, k8s(json!({"stage": "RequestReceived"})), Unknown),
         (Format::Auth0, json!({"type": "s"}), Success),
         (Format::Auth0, json!({"type": "fp"}), Failure),
         (Format::Auth0, json!({"type": "fu"}), Failure),
@@ -158,6 +159,12 @@ fn outcomes_are_told_apart() {
         (Format::Teleport, json!({"event": "session.rejected"}), Denied),
         (Format::Ocsf, json!({"class_uid": 3002, "activity_id": 1, "status_id": 1}), Success),
         (Format::Ocsf, json!({"class_uid": 3002, "activity_id": 1, "status_id": 2}), Failure),
+        (Format::Ocsf, json!({"class_uid": 3002, "activity_id": 1, "status_id": 0}), Unknown),
+        (
+            Format::Ocsf,
+            json!({"class_uid": 3002, "activity_id": 1, "status_id": 0, "status_code": "403"}),
+            Denied,
+        ),
         (Format::Ocsf, json!({"class_uid": 6003, "activity_id": 1, "status_code": "403"}), Denied),
         (Format::Ocsf, json!({"class_uid": 6003, "activity_id": 1, "disposition_id": 2}), Denied),
     ] {
