@@ -58,6 +58,18 @@ fn blob(bench: &Bench, class: &str) -> PathBuf {
     bench.path(format!("data/logs/audit/blobs/{class}/000"))
 }
 
+/// The server drops what is over when it starts.
+fn until_dropped(bench: &Bench, server: &Server) {
+    for _ in 0..100 {
+        let is_said = !bench.at(server, "query --json kind:expiry").ok().objects().is_empty();
+        if is_said && !blob(bench, "001").exists() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("nothing was dropped");
+}
+
 #[test]
 fn a_log_of_which_nothing_is_missing_is_well() {
     let bench = stopped("default");
@@ -147,4 +159,29 @@ fn people_are_erased_by_an_entry_or_lost() {
     fs::copy(other.path("data/vault-key"), bench.path("data/vault-key")).unwrap();
     let ran = bench.run(FSCK);
     ran.refused(1, "is gone, and no entry says that they were erased");
+}
+
+#[test]
+fn an_auditor_tells_what_went_by_an_entry_from_what_is_missing() {
+    let bench = stopped("short");
+    std::thread::sleep(Duration::from_millis(1_500));
+    let server = bench.serve();
+    bench.at(&server, "erase alice --authority gdpr-17 --yes").ok();
+    until_dropped(&bench, &server);
+    record(&bench, &server, 300, "default");
+    let audit = "audit --policy data/audit.policy --events --json";
+    let object = bench.at(&server, audit).ok().object();
+    let account = |field: &str| object["events"][field].as_u64().unwrap();
+    // Of the 300 that are short 254 were dropped, and half of the others are about alice; the new ones are about a new alice.
+    assert_eq!(
+        (&object["ok"], account("payloads"), account("dropped"), account("erased")),
+        (&true.into(), 600, 254, 23)
+    );
+    server.stop();
+
+    fs::remove_file(bench.path("data/logs/audit/blobs/000/001")).unwrap();
+    let server = bench.serve();
+    let ran = bench.at(&server, audit);
+    ran.refused(1, "is missing, and no entry says that it was dropped");
+    assert_eq!(ran.object()["events"]["dropped"], 254);
 }

@@ -3,8 +3,38 @@
 //! People, applications and tokens are [references](Ref): random numbers whose meaning lies elsewhere and can be erased. Texts
 //! are words of a vocabulary (actions, scopes, resources, reasons): never names, never free text.
 //!
-//! Each kind of leaf has a struct here; the number before a field is its [tag](crate::codec). A kind's fields never change: what a later
-//! version needs gets a new kind, so that old leaves mean what they meant.
+//! Each kind of leaf has a struct here. A kind's fields never change: what a later version needs gets a new kind, so that old leaves
+//! mean what they meant.
+//!
+//! # Bytes
+//! Fields as [tagged](crate::codec): the number is the tag; `?` may be absent; `*` stands up to 256 times. No field is longer than 4,096 bytes.
+//!
+//! ```text
+//!  0 genesis    1 origin word · 2 kind word · 3 recovery key · 4 administrators ref* · 5 signature bytes?
+//!  1 event      1 action word · 2 product word? · 3 event_time u64? · 4 actor ref · 5 client ref? · 6 targets ref* · 7 requested word*
+//!               8 granted word* · 9 used word* · 10 token ref? · 11 place ref? · 12 on_behalf_of ref* · 13 about ref*
+//!  2 scope      1 command u8 · 2 grant ref? · 3 revision u64? · 4 by ref · 5 client ref? · 6 subject ref? · 7 scopes word*
+//!               8 resource word? · 9 tier u8? · 10 recording u8? · 11 not_before u64? · 12 expires u64? · 13 token ref?
+//!               14 review ref? · 15 verdict u8? · 16 refused word? · 17 issued_before u64? · 18 approvers ref* · 19 approvals u8?
+//!               20 longest u64? · 21 rules u8 · 22 signature bytes?
+//!  3 decision   1 action word · 2 client ref · 3 subject ref? · 4 token ref? · 5 issued u64? · 6 scopes word* · 7 resource word?
+//!               8 state_size u64 · 9 decided_at u64 · 10 consistency u8 · 11 grants ref* · 12 reason word · 13 place ref?
+//!               14 count u64? · 15 since u64? · 16 bound u64? · 17 expires u64? · 18 presented word* · 19 rules u8
+//!  4 alert      1 rule hash · 2 name word · 3 severity u8 · 4 leaves u64* · 5 count u64? · 6 about ref* · 7 state_size u64
+//!  5 gap        1 producer ref · 2 first u64 · 3 last u64
+//!  6 filled     1 producer ref · 2 first u64 · 3 last u64
+//!  7 erasure    1 erased ref* · 2 by ref · 3 authority word
+//!  8 retention  1 class u8 · 2 name word · 3 seconds u64? · 4 by ref
+//!  9 hold       1 hold ref · 2 subjects ref* · 3 classes u8* · 4 by ref · 5 authority word
+//! 10 release    1 hold ref · 2 by ref · 3 authority word
+//! 11 expiry     1 class u8 · 2 before u64
+//! 12 rejected   1 digest hash · 2 reason word
+//! 13 rule       1 rule hash · 2 name word · 3 language word · 4 severity u8 · 5 by ref · 6 source bytes?
+//!
+//! u8: 1 byte · u64: 8 bytes, big-endian · ref: 16 bytes · hash: 32 bytes · bytes: any
+//! word: UTF-8 of 1 to 256 bytes · key: the same of up to 4,096; without U+0000–001F, 007F–009F, 061C, 200E, 200F, 2028–202E,
+//!   2066–2069, FEFF
+//! ```
 
 use crate::codec::{Malformed, tagged};
 pub use crate::word::{KeyText, Line, MAX_KEY_BYTES, MAX_WORD_BYTES, NoWord, Ref, Word};

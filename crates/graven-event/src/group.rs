@@ -11,8 +11,29 @@
 //! | 7 raw | the producer's record | everybody |
 //! | 8 origin | service, its event id, labels | nobody |
 //!
-//! A group is a list of [fields](crate::codec) in its own numbering, below; `raw` is one field, its format, and then its text to the
-//! end, which may be long. Action, outcome, scopes, product and time are in the leaf itself.
+//! Action, outcome, scopes, product and time are in the leaf itself.
+//!
+//! # Bytes
+//! Fields as [tagged](crate::codec), as in [`facts`](crate::facts); a value in capitals is fields again. A group without fields is not there.
+//!
+//! ```text
+//! 1 actor      1 actor PARTY · 2 on_behalf_of PARTY* · 3 session text?
+//! 2 targets    1 targets PARTY* · 2 about PARTY*
+//! 3 token      1 client PARTY? · 2 token TOKEN?
+//! 4 context    1 request_id text? · 2 trace_id text? · 3 ip text? · 4 user_agent text?
+//! 5 decision   1 reason text? · 2 policy text?
+//! 6 changes    1 changes CHANGE*
+//! 7 raw        1 format text, and then the text of the record to the end, which may be longer than a field
+//! 8 origin     1 service text? · 2 event_id text? · 3 labels LABEL*, by rising key
+//!
+//! PARTY        1 kind text · 2 id text · 3 name text?
+//! TOKEN        1 id text? · 2 issuer text? · 3 audience text* · 4 grant_type text? · 5 expires u64? · 6 confirmation text?
+//!              7 acr text? · 8 amr text*
+//! CHANGE       1 field text · 2 before text? · 3 after text?
+//! LABEL        1 key text · 2 value text
+//!
+//! text: UTF-8, also none · u64: 8 bytes, big-endian: nanoseconds since 1970
+//! ```
 
 use std::collections::BTreeMap;
 

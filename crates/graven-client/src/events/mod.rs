@@ -30,6 +30,7 @@
 //! Events that carry a producer's number, or an idempotency key, are sent again when a connection breaks. A [stream](RecordSender) with
 //! a producer's name goes on by itself on a new connection; after a restart, [`EventLog::producer`] says from where.
 
+mod account;
 mod batch;
 mod hit;
 mod keep;
@@ -41,6 +42,7 @@ mod stream;
 mod tail;
 mod terms;
 
+pub use account::{Absence, Account, MAX_ABSENCES};
 pub use batch::{ProvenRecords, RecordBatch, RecordedBatch};
 pub use hit::Hit;
 pub use keep::{Erased, ReportedClass, ReportedHold, ReportedRetention};
