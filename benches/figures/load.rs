@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use graven_proto::v1::admin_service_client::AdminServiceClient;
+use graven_proto::v1::audit_service_client::AuditServiceClient;
 use graven_proto::v1::log_service_client::LogServiceClient;
 use graven_proto::v1::{GetLogRequest, LogInfo};
 use tokio::task::JoinHandle;
@@ -66,6 +67,10 @@ impl Link {
         LogServiceClient::new(self.channel.clone())
     }
 
+    pub(crate) fn audit(&self) -> AuditServiceClient<Channel> {
+        AuditServiceClient::new(self.channel.clone())
+    }
+
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
@@ -77,11 +82,21 @@ impl Link {
 
 impl Load {
     pub(crate) async fn connect(peer: &Peer) -> Self {
+        Self::connect_with(peer, peer.token.clone()).await
+    }
+
+    /// With another token than the peer's own.
+    pub(crate) async fn connect_as(peer: &Peer, token: &str) -> Self {
+        let bearer = format!("Bearer {token}").parse().expect("a token is plain text");
+        Self::connect_with(peer, Some(bearer)).await
+    }
+
+    async fn connect_with(peer: &Peer, token: Option<AsciiMetadataValue>) -> Self {
         let mut links = Vec::new();
         for _ in 0..crate::CONNECTIONS {
             let endpoint = Channel::from_shared(peer.url.clone()).expect("the peer's address is one");
             let channel = endpoint.tcp_nodelay(true).connect().await.expect("the peer accepts");
-            links.push(Link { channel, token: peer.token.clone() });
+            links.push(Link { channel, token: token.clone() });
         }
         Self { links }
     }

@@ -1,5 +1,6 @@
 //! What Linux tells about the processors, the processes and the disk.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -17,6 +18,30 @@ pub(crate) struct Cpu {
     busy: u64,
     idle: u64,
     ours: u64,
+}
+
+/// Processor time of each of a process's threads, in seconds, by their names. Of equal names it is the sum.
+pub(crate) struct Threads(BTreeMap<String, f64>);
+
+impl Threads {
+    pub(crate) fn of(pid: u32) -> Self {
+        let mut threads = BTreeMap::new();
+        for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let read = |file: &str| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+            let on_cpu = read("schedstat").split(' ').next().and_then(|ns| ns.parse::<f64>().ok());
+            *threads.entry(read("comm").trim().to_owned()).or_default() += on_cpu.unwrap_or_default() / 1e9;
+        }
+        Self(threads)
+    }
+
+    /// What each has used since then. Threads that have ended are not in it.
+    pub(crate) fn since(self, before: &Self) -> impl Iterator<Item = (String, f64)> + '_ {
+        let used = |(name, now): (String, f64)| {
+            let then = before.0.get(&name).copied().unwrap_or_default();
+            (name, now - then)
+        };
+        self.0.into_iter().map(used)
+    }
 }
 
 impl Cpu {

@@ -16,20 +16,32 @@ mod batch;
 mod calls;
 mod disk;
 mod echo;
+mod event_size;
+mod events;
+mod find;
 mod growth;
+#[allow(dead_code)] // Shared with the tests of tokens, which use more of it.
+#[path = "../../tests/support/issuer.rs"]
+mod issuer;
 mod load;
 mod machine;
 mod options;
+mod parts;
 mod peer;
 mod proof;
+mod record;
 mod rehash;
 mod report;
 mod rounds;
 mod size;
 mod start;
 mod stream;
+#[allow(dead_code)]
+#[path = "../../tests/support/tokens.rs"]
+mod tokens;
 #[path = "../../tests/support/trees.rs"]
 mod trees;
+mod visible;
 mod witness;
 mod world;
 
@@ -87,6 +99,10 @@ async fn measure(options: Options) {
             Family::Witnessed => witness::witnessed_append(&world, &mut table).await,
             Family::Witness => witness::cosigning(&world, &mut table).await,
             Family::Mirror => rehash::mirrors(&world, &mut table).await,
+            Family::Record => record::recording(&world, &mut table).await,
+            Family::Visible => visible::visible(&world, &mut table).await,
+            Family::EventSize => event_size::event_sizes(&world, &mut table).await,
+            Family::Find => find::finding(&world, &mut table).await,
         }
     }
     table.print(file.as_deref());

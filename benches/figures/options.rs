@@ -66,6 +66,14 @@ pub(crate) enum Family {
     Witness,
     /// A mirror's hashing ÷ bare SHA-256 over the same bytes
     Mirror,
+    /// Record ÷ Append with a JWT, found by the index; batches, streams, and the parts of it
+    Record,
+    /// From an event's acknowledgement to the answer that has it, at 10,000 a second
+    Visible,
+    /// Disk an event ÷ its raw record, of CloudTrail's
+    EventSize,
+    /// Questions to a log of 10^6 events, among them a seeded incident
+    Find,
 }
 
 impl Family {

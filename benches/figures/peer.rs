@@ -27,20 +27,40 @@ pub(crate) struct Data {
 impl Data {
     /// Makes one, with settings for the engine, as TOML, beside the defaults.
     pub(crate) fn init(home: PathBuf, engine: &str) -> Self {
+        Self::init_kind(home, engine, "bytes")
+    }
+
+    /// Likewise, of events.
+    pub(crate) fn init_events(home: PathBuf, engine: &str) -> Self {
+        Self::init_kind(home, engine, "events")
+    }
+
+    fn init_kind(home: PathBuf, engine: &str, kind: &str) -> Self {
         std::fs::create_dir(&home).expect("the folder is new");
         let settings = format!(
             "listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\n[access]\ncredentials = \"credentials.toml\"\n\n\
              [ops]\nlisten = \"127.0.0.1:0\"\n\n[engine]\n{engine}\n"
         );
         std::fs::write(home.join("graven.toml"), settings).expect("the settings can be written");
-        run(graven(["init", "--origin", "bench.example/log", "--data-dir"]).arg(home.join("data")));
+        let mut init = graven(["init", "--origin", "bench.example/log", "--kind", kind, "--data-dir"]);
+        run(init.arg(home.join("data")));
         let mut token = graven(["token", "new", "--name", "bench"]);
-        token.args(["--grant", "append:*", "--grant", "read:*", "--grant", "admin:*", "--credentials"]);
-        let token = run(token.arg(home.join("credentials.toml")));
+        for grant in ["append:*", "read:*", "admin:*", "query:*", "reveal:*"] {
+            token.args(["--grant", grant]);
+        }
+        let token = run(token.arg("--credentials").arg(home.join("credentials.toml")));
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(home.join("token"));
         file.and_then(|mut file| file.write_all(token.as_bytes())).expect("the token can be written");
         Self { home, token: token.trim().to_owned() }
+    }
+
+    /// Lets in who has a token of this issuer for this audience: from the next start on.
+    pub(crate) fn trust(&self, issuer: &str, audience: &str) {
+        let known = OpenOptions::new().append(true).open(self.home.join("credentials.toml"));
+        let entry =
+            format!("\n[[issuer]]\nname = \"corp\"\nurl = \"{issuer}\"\naudience = [\"{audience}\"]\n");
+        known.and_then(|mut file| file.write_all(entry.as_bytes())).expect("the issuer can be written");
     }
 
     /// Gives the log witnesses: from the next start on.

@@ -4,11 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use graven_proto::v1::append_stream_request::Message;
-use graven_proto::v1::{AppendStreamEntry, AppendStreamOpen, AppendStreamRequest};
+use graven_proto::v1::record_stream_request::Message as Recorded;
+use graven_proto::v1::{
+    AppendStreamEntry, AppendStreamOpen, AppendStreamRequest, RecordStreamOpen, RecordStreamRequest,
+};
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::calls::{self, Entries};
+use crate::events::Events;
 use crate::load::{self, Link, Load};
 use crate::peer::Data;
 use crate::report::{Table, Target};
@@ -26,7 +32,7 @@ pub(crate) async fn streams(world: &World, table: &mut Table) {
         .rounds()
         .compare(
             async |time| load.run(256, time, calls::append(ENTRY_BYTES)).await.per_second,
-            async |time| stream(&load, time).await,
+            async |time| append(&load, ENTRY_BYTES, time).await,
         )
         .await;
     table.add("unary durable append, concurrency 256", "entries/s", found.baseline.series(|rate| *rate));
@@ -35,47 +41,73 @@ pub(crate) async fn streams(world: &World, table: &mut Table) {
 }
 
 /// Acknowledged entries a second, over a stream a connection.
-async fn stream(load: &Load, time: Duration) -> f64 {
+pub(crate) async fn append(load: &Load, entry_bytes: usize, time: Duration) -> f64 {
     let started = Instant::now();
-    let entries = Entries::of(ENTRY_BYTES);
+    let entries = Entries::of(entry_bytes);
     let streams = (0..CONNECTIONS)
-        .map(|n| tokio::spawn(one_stream(load.link(n).clone(), entries.clone(), started + time)));
+        .map(|n| tokio::spawn(append_stream(load.link(n).clone(), entries.clone(), started + time)));
     let acked: u64 = load::all(streams.collect()).await.into_iter().sum();
     acked as f64 / started.elapsed().as_secs_f64()
 }
 
-async fn one_stream(link: Link, entries: Entries, end: Instant) -> u64 {
-    let (sender, receiver) = mpsc::channel(WINDOW);
+/// Events that were acknowledged, over a stream a connection.
+pub(crate) async fn record(load: &Load, events: &Events, time: Duration) -> u64 {
+    let end = Instant::now() + time;
+    let streams =
+        (0..CONNECTIONS).map(|n| tokio::spawn(record_stream(load.link(n).clone(), events.clone(), end)));
+    load::all(streams.collect()).await.into_iter().sum()
+}
+
+async fn append_stream(link: Link, entries: Entries, end: Instant) -> u64 {
+    let open = AppendStreamRequest { message: Some(Message::Open(AppendStreamOpen::default())) };
     let window = Arc::new(Semaphore::new(WINDOW));
-    let sent = tokio::spawn(send(sender, window.clone(), entries, end));
-    let requests = link.request(tokio_stream::wrappers::ReceiverStream::new(receiver));
-    let answers = link.log().append_stream(requests).await;
+    let (requests, sent) = send(open, window.clone(), end, move |seq| {
+        let entry = AppendStreamEntry { seq, entry: entries.one(), ..AppendStreamEntry::default() };
+        AppendStreamRequest { message: Some(Message::Entry(entry)) }
+    });
+    let answers = link.log().append_stream(link.request(ReceiverStream::new(requests))).await;
     let mut answers = answers.expect("the stream begins").into_inner();
     let mut acked = 0;
     while let Some(answer) = answers.message().await.expect("the stream goes on") {
         window.add_permits(usize::try_from(answer.count).expect("a count of entries on their way"));
         acked += answer.count;
     }
-    assert_eq!(acked, sent.await.expect("the sender ends"), "each entry is acknowledged");
+    assert_eq!(acked, sent.await.expect("the sender ends"), "each is acknowledged");
     acked
 }
 
-async fn send(
-    sender: Sender<AppendStreamRequest>,
-    window: Arc<Semaphore>,
-    entries: Entries,
-    end: Instant,
-) -> u64 {
-    let mut seq = 0;
-    let mut message = Message::Open(AppendStreamOpen::default());
-    loop {
-        sender.send(AppendStreamRequest { message: Some(message) }).await.expect("the stream is open");
-        if Instant::now() >= end {
-            return seq;
-        }
-        window.acquire().await.expect("the window stays").forget();
-        let entry = entries.one();
-        message = Message::Entry(AppendStreamEntry { seq, entry, ..AppendStreamEntry::default() });
-        seq += 1;
+async fn record_stream(link: Link, events: Events, end: Instant) -> u64 {
+    let open = RecordStreamRequest { message: Some(Recorded::Open(RecordStreamOpen::default())) };
+    let window = Arc::new(Semaphore::new(WINDOW));
+    let (requests, sent) = send(open, window.clone(), end, move |seq| events.streamed(seq));
+    let answers = link.audit().record_stream(link.request(ReceiverStream::new(requests))).await;
+    let mut answers = answers.expect("the stream begins").into_inner();
+    let mut acked = 0;
+    while let Some(answer) = answers.message().await.expect("the stream goes on") {
+        window.add_permits(usize::try_from(answer.count).expect("a count of events on their way"));
+        acked += answer.count;
     }
+    assert_eq!(acked, sent.await.expect("the sender ends"), "each is acknowledged");
+    acked
+}
+
+/// What a stream sends: its opening, then one message after another, as many as its window has room for; and how many they were.
+fn send<M: Send + 'static>(
+    open: M,
+    window: Arc<Semaphore>,
+    end: Instant,
+    message: impl Fn(u64) -> M + Send + 'static,
+) -> (Receiver<M>, JoinHandle<u64>) {
+    let (sender, receiver) = mpsc::channel(WINDOW);
+    let sending = tokio::spawn(async move {
+        sender.send(open).await.map_err(drop).expect("the stream is open");
+        let mut seq = 0;
+        while Instant::now() < end {
+            window.acquire().await.expect("the window stays").forget();
+            sender.send(message(seq)).await.map_err(drop).expect("the stream is open");
+            seq += 1;
+        }
+        seq
+    });
+    (receiver, sending)
 }
