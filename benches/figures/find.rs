@@ -1,8 +1,8 @@
 //! Finding events among many, through the wire.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use graven_event::Outcome;
+use graven_event::{Outcome, Time};
 use graven_proto::v1::{self, QueryRequest, QueryResponse, RecordBatchRequest};
 
 use crate::calls::Random;
@@ -31,9 +31,11 @@ pub(crate) async fn finding(world: &World, table: &mut Table) {
     let load = Load::connect(&peer).await;
     let events = Events::of_api();
     let begun = Instant::now();
+    let mut moments = Vec::new();
     for deed in 0..DEEDS {
         load.times(CALLERS, count / DEEDS / BATCH as u64, events.record_batch(BATCH)).await;
         seed(&load, deed).await;
+        moments.push(now());
         eprintln!(
             "  {} of {count} events, {:.1} s",
             count / DEEDS * (deed + 1),
@@ -51,7 +53,7 @@ pub(crate) async fn finding(world: &World, table: &mut Table) {
         ("the seeded incident: a rare actor and outcome", format!("actor:{INTRUDER} outcome:denied")),
         ("a request number", format!("request:{}", request_id(count / 2))),
         ("a common action and outcome", "action:data.read outcome:denied".to_owned()),
-        ("a range of time", "action:data.export since:24h".to_owned()),
+        ("a range of time", format!("action:data.export since:{} until:{}", moments[2], moments[3])),
         ("everything", String::new()),
     ] {
         let mut times = Vec::new();
@@ -63,6 +65,11 @@ pub(crate) async fn finding(world: &World, table: &mut Table) {
         judge(table, &format!("first page: {what}"), times);
     }
     deep(&load, table).await;
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    Time(u64::try_from(since.as_nanos()).expect("it is before 2554"))
 }
 
 /// The page after many others.

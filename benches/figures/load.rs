@@ -17,7 +17,7 @@ use crate::calls;
 use crate::peer::Peer;
 
 /// How long a caller waits that was refused for overload.
-const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const REFUSED_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a log that starts may take none.
 const START_PATIENCE: Duration = Duration::from_secs(20);

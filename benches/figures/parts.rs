@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use flate2::{Compress, Compression, FlushCompress};
 use graven_event::facts::EventFacts;
 use graven_event::group::{parties, split};
 use graven_event::payload::{Payload, Sealed, Sealer, SecretKey, Subject};
@@ -14,9 +13,6 @@ use graven_event::{Event, Facts, Frame, Group, Party, Ref, Time, Unplaced, View,
 use crate::calls::random_bytes;
 use crate::events::Events;
 use crate::report::Table;
-
-/// What groups are packed after.
-const DICTIONARY: &[u8] = include_bytes!("../../crates/graven-event/src/dictionary-v1.txt");
 
 /// An event on its way.
 struct Item {
@@ -61,8 +57,6 @@ pub(crate) fn each(events: &Events, time: Duration, table: &mut Table) {
         black_box(event);
     });
     measure("sealing", &mut |at| drop(black_box(keys.seal(&items[at].event, &items[at].id, &mut sealer))));
-    let mut packer = Compress::new(Compression::fast(), false);
-    measure("packing, of sealing", &mut |at| pack(&items[at].event, &mut packer));
     measure("splitting into groups, of sealing", &mut |at| drop(black_box(split(&items[at].event))));
     measure("leaf written, read and placed", &mut |at| {
         let bytes = items[at].frame.encode().expect("a leaf");
@@ -153,16 +147,6 @@ impl Keys {
             owners.push((group, people.to_vec()));
         }
         (view, owners)
-    }
-}
-
-fn pack(event: &Event, packer: &mut Compress) {
-    for (_, text) in split(event) {
-        let mut packed = Vec::with_capacity(text.len() + 64);
-        packer.reset();
-        packer.set_dictionary(DICTIONARY).expect("a dictionary");
-        packer.compress_vec(&text, &mut packed, FlushCompress::Finish).expect("packed");
-        black_box(packed);
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use graven_proto::v1::{QueryRequest, RecordBatchRequest};
 use tokio::time::MissedTickBehavior;
+use tonic::Code;
 
 use crate::events::Events;
-use crate::load::{self, Link, Load};
+use crate::load::{self, Link, Load, REFUSED_PAUSE};
 use crate::machine;
 use crate::peer::Data;
 use crate::report::{Table, Target};
@@ -80,7 +81,10 @@ async fn one(link: Link, events: &Events, is_probed: bool, count: &AtomicU64) ->
     let last = events.last().and_then(|event| Some(event.context.as_ref()?.request_id.clone()));
     let request = RecordBatchRequest { events, ..RecordBatchRequest::default() };
     let begun = Instant::now();
-    link.audit().record_batch(link.request(request)).await.expect("the events are recorded");
+    while let Err(status) = link.audit().record_batch(link.request(request.clone())).await {
+        assert_eq!(status.code(), Code::ResourceExhausted, "the events are recorded: {status}");
+        tokio::time::sleep(REFUSED_PAUSE).await;
+    }
     let ack = begun.elapsed();
     count.fetch_add(sent, Ordering::Relaxed);
     let found = match last {
@@ -99,7 +103,7 @@ async fn until_answered(link: &Link, id: &str) -> (Duration, u32) {
             Ok(answer) if answer.get_ref().hits.len() == 1 => return (begun.elapsed(), misses),
             // An answer is complete for all that was acknowledged, so there should be none of these.
             Ok(_) => misses += 1,
-            Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable, "{status}"),
+            Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status}"),
         }
     }
 }
