@@ -130,7 +130,9 @@ pub fn parties(event: &Event) -> Vec<Party> {
 
 fn keep_first(parties: &mut Vec<Party>) {
     let mut seen = std::collections::BTreeSet::new();
-    parties.retain(|party| seen.insert((party.kind.clone(), party.id.clone())));
+    let is_first: Vec<bool> = parties.iter().map(|party| seen.insert((&party.kind, &party.id))).collect();
+    let mut is_first = is_first.into_iter();
+    parties.retain(|_| is_first.next() == Some(true));
 }
 
 macro_rules! nested {
