@@ -12,7 +12,7 @@ use graven_event::facts::{GapFacts, Genesis, KeyText};
 use graven_event::producers::NumberError;
 use graven_event::{Facts, Frame, LogState, Ref, Time, Unplaced, Word};
 use graven_log::{Draft, Kind, Leaf, LogMeta, LogName, Refusal, Sequencer, Sequencers};
-use graven_merkle::LeafIndex;
+use graven_merkle::{LeafIndex, leaf_hash};
 use graven_note::Rotation;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -105,9 +105,9 @@ impl Sequencer for Hook {
         let log_time = Time(time_ns);
         for ((frame, unplaced), attachment) in frames.into_iter().zip(unplaced).zip(attachments) {
             let previous = state.producers.of(frame.producer).map_or([0; 32], |known| known.previous);
-            let bytes = Bytes::from(unplaced.place(log_time, previous));
-            late.extend(state.take(&Frame { log_time, previous, ..frame }, &bytes));
-            leaves.push(Leaf::new(bytes, attachment));
+            let leaf = Leaf::new(Bytes::from(unplaced.place(log_time, previous)), attachment);
+            late.extend(state.take(&Frame { log_time, previous, ..frame }, leaf.hash));
+            leaves.push(leaf);
         }
         for gap in late {
             leaves.extend(follow_up(&mut state, gap, Time(time_ns), leaves.last()));
@@ -118,7 +118,7 @@ impl Sequencer for Hook {
     fn replay(&mut self, _index: LeafIndex, leaf: &[u8]) -> Result<(), Refusal> {
         let mut state = self.0.lock();
         match Frame::decode(leaf) {
-            Ok(frame) => drop(state.take(&frame, leaf)),
+            Ok(frame) => drop(state.take(&frame, leaf_hash(leaf))),
             Err(_) if is_statement(leaf) => state.pass(),
             Err(error) => return Err(Refusal::new(refused::FRAME, error.to_string())),
         }
@@ -182,9 +182,9 @@ fn check(state: &LogState, frames: &[Frame]) -> Result<(), Refusal> {
 fn follow_up(state: &mut LogState, gap: GapFacts, log_time: Time, after: Option<&Leaf>) -> Option<Leaf> {
     let id = derived_id(&[after?.hash.as_bytes(), &gap.first.to_be_bytes()[..]].concat());
     let frame = Frame { log_time, ..bare(Facts::Filled(gap), id) };
-    let bytes = Bytes::from(frame.encode().ok()?);
-    state.take(&frame, &bytes);
-    Some(Leaf::new(bytes, None))
+    let leaf = Leaf::new(Bytes::from(frame.encode().ok()?), None);
+    state.take(&frame, leaf.hash);
+    Some(leaf)
 }
 
 /// A leaf by the log itself, without payload.

@@ -8,7 +8,7 @@
 //!   …  …  the rules' part (see `rules`), to the end
 //! ```
 
-use graven_merkle::leaf_hash;
+use graven_merkle::Hash;
 
 use crate::codec::Malformed;
 use crate::facts::GapFacts;
@@ -31,8 +31,8 @@ pub struct LogState {
 
 impl LogState {
     /// Takes in the next leaf. Returns the entry that must follow it, if any must.
-    pub fn take(&mut self, frame: &Frame, leaf: &[u8]) -> Option<GapFacts> {
-        let follows = self.producers.take(frame, *leaf_hash(leaf).as_bytes());
+    pub fn take(&mut self, frame: &Frame, leaf_hash: Hash) -> Option<GapFacts> {
+        let follows = self.producers.take(frame, *leaf_hash.as_bytes());
         self.rules.take(self.size, &frame.facts);
         self.size += 1;
         follows
