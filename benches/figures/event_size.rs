@@ -12,8 +12,8 @@ use crate::peer::Data;
 use crate::report::{Table, Target};
 use crate::world::World;
 
-/// The records, this often over, so that files are full.
-const TIMES: usize = 10;
+/// The records, this often over, so that files are full: the index of events has one for each 65,536.
+const TIMES: usize = 23;
 /// Members of a record that are its own.
 const OWN: [&str; 2] = ["eventID", "requestID"];
 
