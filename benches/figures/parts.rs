@@ -118,6 +118,8 @@ impl Keys {
             used: words(&event.scope.used),
             token: event.token.as_ref().map(|_| Ref(random())),
             place: event.context.ip.as_ref().map(|_| Ref(random())),
+            on_behalf_of: event.on_behalf_of.iter().map(reference).collect(),
+            about: event.about.iter().map(reference).collect(),
         };
         let frame = Frame {
             outcome: Some(event.outcome),

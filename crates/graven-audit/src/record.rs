@@ -236,7 +236,9 @@ fn facts(book: &Book, event: &Event, people: &HashMap<String, Subject>) -> Resul
     let person = |party: &Party| people.get(&party.subject()).ok_or(AuditError::Stopping);
     let actor = person(&event.actor)?;
     let targets: Vec<Party> = event.targets.iter().filter_map(graven_event::Target::as_party).collect();
-    let all = |parties: &[Party]| parties.iter().map(|party| Ok(person(party)?.reference)).collect();
+    let all = |parties: &[Party]| -> Result<Vec<Ref>, AuditError> {
+        parties.iter().map(|party| Ok(person(party)?.reference)).collect()
+    };
     let token = event.token.as_ref().and_then(|token| token.id.as_ref());
     let ip = event.context.ip.as_ref();
     Ok(EventFacts {
