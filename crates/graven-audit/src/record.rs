@@ -239,7 +239,12 @@ fn facts(book: &Book, event: &Event, people: &HashMap<String, Subject>) -> Resul
     let all = |parties: &[Party]| -> Result<Vec<Ref>, AuditError> {
         parties.iter().map(|party| Ok(person(party)?.reference)).collect()
     };
-    let token = event.token.as_ref().and_then(|token| token.id.as_ref());
+    // A token's identifier is its issuer's (RFC 7519 §4.1.7): two issuers may use the same.
+    let token = event.token.as_ref().and_then(|token| {
+        let issuer = token.issuer.as_deref().unwrap_or_default().as_bytes();
+        let id = token.id.as_deref()?.as_bytes();
+        Some([&(issuer.len() as u64).to_be_bytes()[..], issuer, id].concat())
+    });
     let ip = event.context.ip.as_ref();
     Ok(EventFacts {
         action: word("action", &event.action)?,
@@ -251,7 +256,7 @@ fn facts(book: &Book, event: &Event, people: &HashMap<String, Subject>) -> Resul
         requested: words(&event.scope.requested)?,
         granted: words(&event.scope.granted)?,
         used: words(&event.scope.used)?,
-        token: token.map(|id| short(&book.keys.pseudonym("token", id.as_bytes()))),
+        token: token.map(|token| short(&book.keys.pseudonym("token", &token))),
         // Under the actor's key: gone with it, and nothing that links two people.
         place: ip.map(|ip| short(&keyed(&actor.key, "place", ip.as_bytes()))),
         on_behalf_of: all(&event.on_behalf_of)?,

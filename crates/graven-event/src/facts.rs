@@ -78,7 +78,7 @@ tagged! {
         8 each granted: Vec<Word>,
         /// Scopes that were needed.
         9 each used: Vec<Word>,
-        /// The token, by a keyed hash of its identifier.
+        /// The token, by a keyed hash of its issuer and identifier.
         10 maybe token: Option<Ref>,
         /// The address, by a hash keyed with the actor's key: the same actor from the same place.
         11 maybe place: Option<Ref>,

@@ -169,7 +169,7 @@ pub fn fsck_with(
     for meta in recover::manifests(env, &paths)? {
         let replayed = replay.logs.remove(&meta.id).unwrap_or_default();
         let name = meta.name.clone();
-        let check = Check::new(env, &paths, meta, look);
+        let check = Check::new(env, &paths, meta, &mut *look);
         report.logs.push(check.run(&replayed, &mut |at, of| progress(&name, at, of)));
     }
     look.end();
