@@ -78,12 +78,12 @@ fn what_is_made_by_the_book_opens() {
     assert_eq!(open_origin(&deflated([text.to_vec()].into_iter()), text), Ok(text.to_vec()));
 }
 
-/// Two gigabytes in two megabytes, under the right key and with the right commitment.
+/// Two gigabytes in a few megabytes, under the right key and with the right commitment.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_group_that_unpacks_to_gigabytes_is_given_up_early() {
     let bomb = deflated((0..2_048).map(|_| vec![0; 1 << 20]));
-    assert!(bomb.len() < 4 << 20);
+    assert!(bomb.len() < 32 << 20);
     let before = peak_kib();
     assert_eq!(open_origin(&bomb, b""), Err(OpenError::Mismatch(Group::Origin)));
     let grown = peak_kib() - before;

@@ -18,10 +18,9 @@ const ID: [u8; 16] = [9; 16];
 fn one_way(bytes: &[u8]) -> Result<bool, TestCaseError> {
     let Ok(frame) = Frame::decode(bytes) else { return Ok(false) };
     prop_assert_eq!(frame.encode(), Ok(bytes.to_vec()));
-    prop_assert_eq!(
-        Unplaced::from_bytes(bytes.to_vec()).unwrap().0.place(frame.log_time, frame.previous),
-        bytes
-    );
+    let (unplaced, same) = Unplaced::from_bytes(bytes.to_vec()).unwrap();
+    prop_assert_eq!(&same, &frame);
+    prop_assert_eq!(unplaced.place(frame.log_time, frame.previous), bytes);
     Ok(true)
 }
 
