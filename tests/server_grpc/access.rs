@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use graven_log::Config;
 use graven_proto::v1::append_stream_request::Message;
+use graven_proto::v1::audit_service_client::AuditServiceClient;
+use graven_proto::v1::record_stream_request;
 use graven_proto::v1::witness_service_client::WitnessServiceClient;
 use graven_proto::v1::{self, LogKind};
 use graven_server::{
@@ -82,6 +84,22 @@ async fn each_call_asks_for_its_permission_and_stops_at_a_no() {
     );
     call!("AddCosignature", witness.add_cosignature(v1::AddCosignatureRequest::default()));
 
+    let mut events = AuditServiceClient::new(service.channel.clone());
+    call!("Record", events.record(v1::RecordRequest::default()));
+    call!("RecordBatch", events.record_batch(v1::RecordBatchRequest::default()));
+    let open = record_stream_request::Message::Open(v1::RecordStreamOpen::default());
+    let open = tokio_stream::once(v1::RecordStreamRequest { message: Some(open) });
+    call!("RecordStream", events.record_stream(open));
+    call!("GetProducer", events.get_producer(v1::GetProducerRequest::default()));
+    call!("Query", events.query(v1::QueryRequest::default()));
+    call!("Tail", events.tail(v1::TailRequest::default()));
+    call!("Reveal", events.reveal(v1::RevealRequest::default()));
+    call!("EraseSubject", events.erase_subject(v1::EraseSubjectRequest::default()));
+    call!("DefineRetention", events.define_retention(v1::DefineRetentionRequest::default()));
+    call!("PlaceHold", events.place_hold(v1::PlaceHoldRequest::default()));
+    call!("ReleaseHold", events.release_hold(v1::ReleaseHoldRequest::default()));
+    call!("ListRetention", events.list_retention(v1::ListRetentionRequest::default()));
+
     assert_eq!(found.keys().cloned().collect::<Vec<_>>(), all_methods(), "a call is missing here");
     for (name, asked) in found {
         let log = match name.as_str() {
@@ -99,6 +117,11 @@ async fn each_call_asks_for_its_permission_and_stops_at_a_no() {
 fn permission(method: &str) -> Permission {
     match method {
         "Append" | "AppendBatch" | "AppendStream" => Permission::Append,
+        "Record" | "RecordBatch" | "RecordStream" | "GetProducer" => Permission::Append,
+        "Query" | "Tail" | "ListRetention" => Permission::Query,
+        "Reveal" => Permission::Reveal,
+        "EraseSubject" => Permission::Erase,
+        "DefineRetention" | "PlaceHold" | "ReleaseHold" => Permission::Admin,
         "CreateLog" | "ListLogs" | "GetLog" | "FreezeLog" | "RotateKeys" => Permission::Admin,
         "WatchPending" | "GetPendingConsistency" | "AddCosignature" => Permission::Witness,
         _ => Permission::Read,

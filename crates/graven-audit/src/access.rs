@@ -11,7 +11,7 @@ use graven_log::{Patience, Sequenced};
 
 use crate::audit::Audit;
 use crate::error::AuditError;
-use crate::record::Request;
+use crate::record::{Call, Request};
 
 /// Who calls, as far as that is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,6 +117,7 @@ impl Audit {
         let request = Request {
             caller: "graven",
             events: vec![event],
+            call: Call::default(),
             numbered: None,
             key: None,
             retention: "",

@@ -59,8 +59,11 @@ impl Book {
         &self.keys.blinder
     }
 
-    /// What stands for somebody who is named as `user:alice`, or as `alice` for a user.
+    /// What stands for somebody who is named as `user:alice`, or as `alice` for a user. A producer is nobody.
     pub fn named(&self, name: &str) -> Option<Ref> {
+        if name.starts_with(PRODUCER) {
+            return None;
+        }
         let of = |name: &str| self.realm.by_name(name.as_bytes()).map(|found| Ref(found.reference().0));
         of(name).or_else(|| of(&Party::parse(name).subject()))
     }
@@ -128,10 +131,14 @@ pub(crate) fn short(tag: &[u8; 32]) -> Ref {
     Ref(std::array::from_fn(|at| tag[at]))
 }
 
-/// A name under which the caller's stream of numbered events is a subject.
+/// A name under which the caller's stream of numbered events is a subject. No party has a name like it: theirs begin with their kind,
+/// which is never blank.
 pub(crate) fn producer_name(caller: &str, stream: &str) -> String {
-    format!("producer:{caller}/{stream}")
+    format!("{PRODUCER}{caller}/{stream}")
 }
+
+/// What producers' names begin with.
+const PRODUCER: &str = ":producer/";
 
 /// What an event is called by in a claim: all that it says, in one encoding.
 pub(crate) fn content(event: &Event) -> Vec<u8> {

@@ -35,4 +35,4 @@ pub use error::AuditError;
 pub use hook::{Hooks, refused};
 pub use keep::Erased;
 pub use read::{Found, Opened, Page};
-pub use record::{Numbered, Recorded, Request};
+pub use record::{Call, Numbered, Recorded, Request};

@@ -45,8 +45,10 @@ pub struct Opened {
     pub hidden: Vec<Group>,
     /// Groups whose keys are gone.
     pub erased: Vec<Group>,
-    /// The payload was dropped when its time was over, or was lost; a damaged one is an error.
+    /// The payload was dropped when its time was over: an entry says so.
     pub is_dropped: bool,
+    /// The payload ought to be there and is not; a damaged one is an error.
+    pub is_missing: bool,
     /// Length of leaf and payload.
     pub bytes: usize,
 }
@@ -114,13 +116,16 @@ impl Book {
             hidden: Vec::new(),
             erased: Vec::new(),
             is_dropped: false,
+            is_missing: false,
         };
         let Some(frame) = &opened.frame else {
             return is_statement(&opened.leaf).then_some(opened).ok_or(AuditError::Damaged(index));
         };
         let Some(claimed) = &frame.payload else { return Ok(opened) };
         let Some(attachment) = attachment else {
-            opened.is_dropped = true;
+            let dropped = self.state.lock().rules.dropped.get(&frame.retention).copied();
+            opened.is_dropped = dropped.is_some_and(|before| index < before);
+            opened.is_missing = !opened.is_dropped;
             return Ok(opened);
         };
         let damaged = |_| AuditError::Damaged(index);

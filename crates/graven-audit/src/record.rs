@@ -32,8 +32,10 @@ thread_local! {
 pub struct Request<'a> {
     /// Who calls: the name of its credentials.
     pub caller: &'a str,
-    /// The events, all or none.
+    /// The events, all or none, as they were handed in.
     pub events: Vec<Event>,
+    /// What the call knows and an event may not say: not of its content, so that a repeat is the same by whatever way it comes.
+    pub call: Call<'a>,
     /// The producer's numbers.
     pub numbered: Option<Numbered<'a>>,
     /// Names the request, so that a repeat is recognised. With numbers it is not needed.
@@ -44,6 +46,29 @@ pub struct Request<'a> {
     pub patience: Patience,
     /// Comes once what must be recorded before these is. Sealing goes on meanwhile; if it never comes, these are not recorded.
     pub after: Option<oneshot::Receiver<()>>,
+}
+
+/// What is known of a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call<'a> {
+    /// Its number.
+    pub request_id: Option<&'a str>,
+    /// The address that it came from.
+    pub ip: Option<&'a str>,
+}
+
+impl Call<'_> {
+    /// Completes an event. One that was made from a record says what that says, and nothing else.
+    fn complete(self, event: &mut Event) {
+        if event.raw.is_some() {
+            return;
+        }
+        let context = &mut event.context;
+        context.ip = context.ip.take().or_else(|| self.ip.map(str::to_owned));
+        // Headers may be longer than a text.
+        let request_id = self.request_id.filter(|id| id.len() <= graven_event::MAX_TEXT_BYTES);
+        context.request_id = context.request_id.take().or_else(|| request_id.map(str::to_owned));
+    }
 }
 
 /// A producer's own numbers.
@@ -80,6 +105,7 @@ impl Audit {
             (None, None) => Vec::new(),
             _ => request.events.iter().map(content).collect(),
         };
+        request.events.iter_mut().for_each(|event| request.call.complete(event));
         let mut tries = 0;
         loop {
             let recorded = self.record_checked(book, &mut request, class, &contents, now).await;

@@ -35,7 +35,8 @@ impl ErrorReason {
             | Self::EventInvalid
             | Self::QueryInvalid
             | Self::GroupUnknown
-            | Self::RetentionInvalid => Code::InvalidArgument,
+            | Self::RetentionInvalid
+            | Self::FieldInvalid => Code::InvalidArgument,
             Self::LogNotFound
             | Self::LeafHashNotFound
             | Self::SubjectUnknown

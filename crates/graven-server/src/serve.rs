@@ -114,6 +114,9 @@ impl Server {
             telling,
             until_drain(&engine, shutdown, &health, drain)
         );
+        if tokio::time::timeout(options.drain_timeout, core.watch.all_ended()).await.is_err() {
+            tracing::error!("the access log does not have the ends of all calls");
+        }
         Ok(())
     }
 }

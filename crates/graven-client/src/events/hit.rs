@@ -24,6 +24,8 @@ pub struct Hit {
     view: Option<View>,
     hidden: Vec<String>,
     erased: Vec<String>,
+    is_dropped: bool,
+    is_missing: bool,
 }
 
 impl Hit {
@@ -83,6 +85,18 @@ impl Hit {
         &self.erased
     }
 
+    /// Whether its payload was dropped when its time was over, as an entry of the kind `expiry` says.
+    #[must_use]
+    pub fn is_dropped(&self) -> bool {
+        self.is_dropped
+    }
+
+    /// Whether its payload ought to be there and is not, and no entry says why.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.is_missing
+    }
+
     /// A hit of a message, where what it says in clear is what its leaf says.
     pub(super) fn of(message: v1::Hit) -> Result<Self, ReadError> {
         let index = leaf_index("hit.index", message.index)?;
@@ -106,6 +120,8 @@ impl Hit {
             view: message.event.map(View::try_from).transpose()?,
             hidden: message.hidden,
             erased: message.erased,
+            is_dropped: message.dropped,
+            is_missing: message.missing,
         })
     }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use graven_audit::Deed;
+use graven_audit::{AuditError, Deed};
 use graven_event::Ref;
+use graven_log::Kind;
 use graven_proto::Refusal;
 use graven_proto::v1::{self, ErrorReason};
 use tonic::{Request, Status};
+use tracing::Instrument as _;
 
 use super::record::missing;
 use super::{Admitted, admit, principal, refuse, who};
@@ -24,9 +26,19 @@ pub(super) async fn erase(
     if asked.subject.is_empty() {
         return Err(missing("subject").into());
     }
-    call.note(core, Deed::new("graven.erase", call.log()).with("authority", &asked.authority)).await?;
-    let erased = call.audit.erase(&call.book, &call.caller, &asked.subject, &asked.authority).await;
-    let erased = erased.map_err(|error| refuse(&error, core))?;
+    let deed = Deed::new("graven.erase", call.log()).with("authority", &asked.authority);
+    // Whom, by what stands for them in the log too: never the name.
+    let deed = match call.book.named(&asked.subject) {
+        Some(reference) => deed.with("subject", reference),
+        None => deed,
+    };
+    call.note(core, deed).await?;
+    // On its own task: between the entry that says so and the end of the key nobody goes away.
+    let erasing = async move {
+        call.audit.erase(&call.book, &call.caller, &asked.subject, &asked.authority).await
+    };
+    let erasing = tokio::spawn(erasing.in_current_span());
+    let erased = erasing.await.unwrap_or(Err(AuditError::Stopping)).map_err(|error| refuse(&error, core))?;
     Ok(v1::EraseSubjectResponse {
         index: erased.index,
         reference: Bytes::copy_from_slice(&erased.reference.0),
@@ -43,7 +55,8 @@ pub(super) async fn define(
     let keep = match asked.keep {
         None => None,
         Some(keep) => {
-            let seconds = u64::try_from(keep.seconds).ok().filter(|seconds| *seconds > 0);
+            let whole = (keep.nanos == 0).then_some(keep.seconds);
+            let seconds = whole.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
             let text = "payloads are kept for whole seconds, one at least, or for ever";
             let refusal = || Refusal::new(ErrorReason::RetentionInvalid, text).with_field("keep");
             Some(Duration::from_secs(seconds.ok_or_else(refusal)?))
@@ -149,17 +162,16 @@ fn begin<T>(
     log: impl Fn(&T) -> &str,
 ) -> Result<(Call, T), Status> {
     let Admitted { audit, book } = admit(core, &request, log(request.get_ref()), permission)?;
+    if book.log().meta().kind == Kind::Access {
+        let text = "who read what is kept as a whole: nobody is erased from it, and nothing of it dropped";
+        return Err(Refusal::new(ErrorReason::LogKindMismatch, text).with_field("log").into());
+    }
     let who = who(&request);
     Ok((Call { audit, book, caller: principal(&who), who }, request.into_inner()))
 }
 
 fn hold_number(text: &str) -> Option<Ref> {
-    if text.len() != 32 || !text.is_ascii() {
-        return None;
-    }
-    let mut number = [0; 16];
-    for (byte, digits) in number.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(Ref(number))
+    // As it was handed out, and in no other way.
+    let number = Ref(u128::from_str_radix(text, 16).ok()?.to_be_bytes());
+    (number.to_string() == text).then_some(number)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use graven_audit::{Audit, AuditError, Book, Deed, Opened, Page, Who};
+use graven_audit::{AuditError, Book, Deed, Opened, Page, Who};
 use graven_event::query::Query;
 use graven_event::{Facts, Group, Outcome, Time};
 use graven_log::{AppendError, Head};
@@ -16,6 +16,7 @@ use graven_proto::convert::event::timestamp;
 use graven_proto::v1::{self, ErrorReason, MultiInclusionProof};
 use tonic::{Request, Status};
 
+use super::watch::Watch;
 use super::{Admitted, Answers, admit, may, refuse, who};
 use crate::access::Permission;
 use crate::core::{Core, blocking};
@@ -29,6 +30,8 @@ const DEFAULT_PAGE: u32 = 100;
 const MAX_REVEALED: usize = 256;
 /// Most bytes of one answer of disclosures, and of one message of a tail.
 const ANSWER_BYTES: usize = 3 << 20;
+/// Longest purpose of a reading, as it stands in the access log.
+const MAX_PURPOSE_BYTES: usize = 256;
 /// Leaves that a tail looks at in one go.
 const TAIL_LEAVES: u64 = 256;
 
@@ -42,6 +45,7 @@ pub(super) async fn query(
     let (deadline, who) = (wait::deadline(request.metadata()), who(&request));
     let asked = request.into_inner();
     let query = parse(&asked.query, core)?;
+    check_size(&book, asked.min_size)?;
     let head = if asked.prove { Some(covering(core, &book, asked.min_size, deadline).await?) } else { None };
     let page = Page {
         size: usize::try_from(if asked.page_size == 0 { DEFAULT_PAGE } else { asked.page_size }).unwrap_or(1),
@@ -94,7 +98,7 @@ pub(super) async fn tail(
         .with("from", next)
         .with("revealed", !visible.is_empty());
     audit.note(&who, deed).await.map_err(|error| refuse(&error, core))?;
-    let close = Closing { audit, book, who, words, from: next, told: 0, next };
+    let close = Closing { watch: core.watch.clone(), book, who, words, from: next, told: 0, next };
     let following =
         Following { core: core.clone(), close, query, visible, text: asked.query, ends: asked.until_now };
     let answers = stream::try_unfold(following, |mut following| async move {
@@ -159,7 +163,7 @@ impl Following {
 
 /// What a tail has told when it ends, however it ends.
 struct Closing {
-    audit: Arc<Audit>,
+    watch: Watch,
     book: Arc<Book>,
     who: Who,
     words: String,
@@ -175,13 +179,7 @@ impl Drop for Closing {
             .with("from", self.from)
             .with("to", self.next)
             .with("hits", self.told);
-        let (audit, who) = (self.audit.clone(), std::mem::take(&mut self.who));
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            if let Err(error) = audit.note(&who, deed).await {
-                tracing::error!(%error, "the end of a tail is not in the access log");
-            }
-        });
+        self.watch.ended(std::mem::take(&mut self.who), deed);
     }
 }
 
@@ -218,6 +216,7 @@ pub(super) async fn reveal(
     let asked = request.into_inner();
     let groups = groups(&asked.groups)?;
     check_indices(&asked.indices)?;
+    check_purpose(&asked.purpose)?;
     let last = asked.indices.last().copied().unwrap_or(0);
     if last >= book.log().durable_size() {
         let size = book.log().durable_size();
@@ -250,6 +249,26 @@ pub(super) async fn reveal(
         return Err(Refusal::new(ErrorReason::IndicesTooMany, text).with_field("indices").into());
     }
     Ok(v1::RevealResponse { disclosures })
+}
+
+/// What was not acknowledged yet is not waited for: callers would hold up threads for as long as they like.
+fn check_size(book: &Book, min_size: u64) -> Result<(), Refusal> {
+    let size = book.log().durable_size();
+    if min_size <= size {
+        return Ok(());
+    }
+    let text = format!("size {min_size} is beyond the {size} entries of the log");
+    Err(Refusal::new(ErrorReason::SizeBeyondTree, text).with_field("min_size").with_fact("size", size))
+}
+
+fn check_purpose(purpose: &str) -> Result<(), Refusal> {
+    if purpose.len() <= MAX_PURPOSE_BYTES {
+        return Ok(());
+    }
+    let text = format!("a purpose has at most {MAX_PURPOSE_BYTES} bytes");
+    Err(Refusal::new(ErrorReason::FieldInvalid, text)
+        .with_field("purpose")
+        .with_fact("limit", MAX_PURPOSE_BYTES))
 }
 
 fn check_indices(indices: &[u64]) -> Result<(), Refusal> {
@@ -348,6 +367,8 @@ fn hit(opened: Opened) -> v1::Hit {
         index: opened.index,
         hidden: words(&opened.hidden),
         erased: words(&opened.erased),
+        dropped: opened.is_dropped,
+        missing: opened.is_missing,
         leaf: opened.leaf,
         kind: "statement".to_owned(),
         ..v1::Hit::default()
@@ -373,10 +394,10 @@ fn token_bytes(text: &str) -> Result<Bytes, Refusal> {
         Refusal::new(ErrorReason::PageTokenInvalid, "not a page token of this method")
             .with_field("page_token")
     };
-    if !text.is_ascii() || text.len() > 16 || !text.len().is_multiple_of(2) {
-        return Err(invalid());
+    if text.is_empty() {
+        return Ok(Bytes::new());
     }
-    let pairs = text.as_bytes().chunks_exact(2).map(|pair| std::str::from_utf8(pair).unwrap_or("x"));
-    let bytes: Result<Vec<u8>, _> = pairs.map(|pair| u8::from_str_radix(pair, 16)).collect();
-    bytes.map(Bytes::from).map_err(|_| invalid())
+    // As it was handed out, and in no other way.
+    let token = u64::from_str_radix(text, 16).map(u64::to_be_bytes).map_err(|_| invalid())?;
+    if hex(&token) == text { Ok(Bytes::copy_from_slice(&token)) } else { Err(invalid()) }
 }

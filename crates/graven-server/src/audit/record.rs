@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use graven_audit::{Audit, AuditError, Book, Numbered, Request as Recording};
+use graven_audit::{Audit, AuditError, Book, Call, Numbered, Request as Recording};
 use graven_event::{Event, Invalid};
 use graven_log::{Patience, Sequenced};
 use graven_merkle::leaf_hash;
@@ -43,6 +43,7 @@ pub(super) async fn one(
     let recording = Recording {
         caller: &filler.caller,
         events: vec![event],
+        call: filler.call(),
         numbered,
         key: claim.as_ref().map(Claim::key),
         retention: &asked.retention,
@@ -87,6 +88,7 @@ pub(super) async fn batch(
     let recording = Recording {
         caller: &filler.caller,
         events,
+        call: filler.call(),
         numbered,
         key: claim.as_ref().map(Claim::key),
         retention: &asked.retention,
@@ -156,7 +158,7 @@ impl Filler {
         Self { caller: principal(&who), request_id: who.request_id, ip: who.ip.map(|ip| ip.to_string()) }
     }
 
-    /// The event of a message. One that was made from a record says what that says, and nothing else.
+    /// The event of a message.
     pub(super) async fn event(
         &self,
         audit: &Arc<Audit>,
@@ -165,19 +167,18 @@ impl Filler {
         position: usize,
     ) -> Result<Event, AuditError> {
         let digested = message.encode_to_vec();
-        let mut event = match Event::try_from(message) {
-            Ok(event) => event,
+        match Event::try_from(message) {
+            Ok(event) => Ok(event),
             Err(invalid) => {
                 audit.reject(book, &self.caller, &digested, &invalid).await?;
-                return Err(AuditError::Invalid { position, invalid });
+                Err(AuditError::Invalid { position, invalid })
             }
-        };
-        if event.raw.is_none() {
-            let context = &mut event.context;
-            context.ip = context.ip.take().or_else(|| self.ip.clone());
-            context.request_id = context.request_id.take().or_else(|| self.request_id.clone());
         }
-        Ok(event)
+    }
+
+    /// What completes its events.
+    pub(super) fn call(&self) -> Call<'_> {
+        Call { request_id: self.request_id.as_deref(), ip: self.ip.as_deref() }
     }
 }
 

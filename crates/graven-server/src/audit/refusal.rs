@@ -42,7 +42,7 @@ pub(crate) fn refuse(error: &AuditError, core: &Core) -> Refusal {
         AuditError::NoSubject => of(Reason::SubjectUnknown).with_field("subject"),
         AuditError::NoClass => of(Reason::RetentionUnknown).with_field("retention"),
         AuditError::BadClass(_) => of(Reason::RetentionInvalid).with_field("name"),
-        AuditError::Word { field, .. } => of(Reason::EventInvalid).with_field(*field),
+        AuditError::Word { field, .. } => of(Reason::FieldInvalid).with_field(*field),
         AuditError::NoHold => of(Reason::HoldUnknown).with_field("hold"),
         AuditError::Held(_) => of(Reason::HoldForbids),
         AuditError::Unrecorded(_) => of(Reason::AccessUnrecorded).with_retry_after(AGAIN),

@@ -193,6 +193,7 @@ impl RecordStream {
             let recording = Recording {
                 caller: &filler.caller,
                 events: group.events,
+                call: filler.call(),
                 numbered,
                 key: None,
                 retention: &retention,

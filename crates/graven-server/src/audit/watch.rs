@@ -9,6 +9,7 @@ use graven_audit::{Audit, Deed, Who};
 use graven_proto::Refusal;
 use graven_proto::v1::ErrorReason;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::access::Denied;
@@ -22,11 +23,13 @@ pub(crate) struct Watch {
     audit: Option<Arc<Audit>>,
     /// Refusals of strangers since the last sum, by reason.
     strangers: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    /// How many entries are being written whose calls are over.
+    late: watch::Sender<usize>,
 }
 
 impl Watch {
     pub(crate) fn new(audit: Option<Arc<Audit>>) -> Self {
-        Self { audit, strangers: Arc::default() }
+        Self { audit, strangers: Arc::default(), late: watch::Sender::new(0) }
     }
 
     /// Whether there is a log to write into.
@@ -51,6 +54,25 @@ impl Watch {
             tracing::error!(%error, "a refusal is not in the access log");
             Refusal::new(ErrorReason::AccessUnrecorded, "what you may not do cannot be recorded: try again")
         })
+    }
+
+    /// Writes down how a call ended. Nobody waits for that but the end of the server.
+    pub(crate) fn ended(&self, who: Who, deed: Deed) {
+        let (Some(audit), Ok(runtime)) = (self.audit.clone(), Handle::try_current()) else { return };
+        self.late.send_modify(|under_way| *under_way += 1);
+        let late = self.late.clone();
+        runtime.spawn(async move {
+            if let Err(error) = audit.note(&who, deed).await {
+                tracing::error!(%error, "the end of a call is not in the access log");
+            }
+            late.send_modify(|under_way| *under_way -= 1);
+        });
+    }
+
+    /// Waits until the ends of all calls are written down.
+    pub(crate) async fn all_ended(&self) {
+        // The sender is here, so there is no error.
+        let _ = self.late.subscribe().wait_for(|under_way| *under_way == 0).await;
     }
 
     /// Writes sums until the server stops, and the last one then.

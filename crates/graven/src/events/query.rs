@@ -24,7 +24,8 @@ A query is a list of clauses, all of which must hold:
 
 const EXAMPLES: &str = "\
 All hits are printed, newest first, over as many pages as it takes. What the caller may not read is (hidden), what \
-nobody can read any more (erased). For how many leaves the answer is complete is said on standard error.
+nobody can read any more (erased); what was not kept for longer (dropped), and what is gone and no entry says why \
+(missing). For how many leaves the answer is complete is said on standard error.
 
 With --prove each hit is printed only after its leaf was proven to be in the log, by a signed head, and found to hold \
 what the query asks for in clear: actions, outcomes, scopes, kinds and times. Who, to whom and from where is \

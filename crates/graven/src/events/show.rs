@@ -32,6 +32,8 @@ pub(super) fn row(hit: &Hit) -> String {
     let group = |name: &str, text: Option<String>| match text {
         Some(text) => text,
         None if !is_event => "-".to_owned(),
+        None if hit.is_dropped() => "(dropped)".to_owned(),
+        None if hit.is_missing() => "(missing)".to_owned(),
         None if hit.erased().iter().any(|erased| erased == name) => "(erased)".to_owned(),
         None if hit.hidden().iter().any(|hidden| hidden == name) => "(hidden)".to_owned(),
         None => "-".to_owned(),
@@ -102,6 +104,8 @@ pub(super) fn object(hit: &Hit) -> Map<String, Value> {
         ("outcome".to_owned(), json!(leaf.and_then(|frame| frame.outcome))),
         ("hidden".to_owned(), json!(hit.hidden())),
         ("erased".to_owned(), json!(hit.erased())),
+        ("dropped".to_owned(), json!(hit.is_dropped())),
+        ("missing".to_owned(), json!(hit.is_missing())),
     ]);
     object
 }
