@@ -285,6 +285,7 @@ pub(crate) struct Trace {
     pub(crate) action: String,
     pub(crate) actor: String,
     pub(crate) outcome: &'static str,
+    pub(crate) reason: String,
     pub(crate) labels: std::collections::BTreeMap<String, String>,
 }
 
@@ -296,6 +297,7 @@ impl Trace {
             action: facts.action.as_str().to_owned(),
             actor: opened.view.actor.as_ref()?.id.clone(),
             outcome: frame.outcome?.as_str(),
+            reason: opened.view.decision.reason.clone().unwrap_or_default(),
             labels: opened.view.labels.clone(),
         })
     }

@@ -59,8 +59,7 @@ async fn everything_that_is_read_or_done_is_one_entry_with_who_what_and_how_much
         "log" = "audit",
         "indices" = "1,3",
         "count" = "2",
-        "groups" = "actor",
-        "purpose" = "case 7"
+        "groups" = "actor"
     );
     let keep = Some(prost_types::Duration { seconds: 60, nanos: 0 });
     let request = v1::DefineRetentionRequest { log: audit(), name: "short".to_owned(), keep };
@@ -317,7 +316,7 @@ async fn what_strangers_write_into_a_call_is_written_down_as_text() {
     };
     let nasty = "case\n{\"level\":\"ERROR\"}\u{1b}[2J\0\u{202e}";
     house.root().reveal(reveal(nasty)).await.unwrap();
-    assert_eq!(house.traces().pop().unwrap().says("purpose"), nasty);
+    assert_eq!(house.traces().pop().unwrap().reason, nasty);
     refused(house.root().reveal(reveal(&"x".repeat(257))).await, ErrorReason::FieldInvalid);
     let request = v1::EraseSubjectRequest {
         log: audit(),

@@ -1,10 +1,12 @@
-//! A token is a secret: it is in no log line, no metric, no answer, no file, and in nothing that the command prints.
+//! A token is a secret: it is in no log line, no metric, no answer, no file, and in nothing that the command prints. What events say of
+//! people is in no log line, metric, error or file in clear.
 
 use std::{fs, net::TcpListener, path::Path};
 
 use tonic::transport::Channel;
 
 use crate::{
+    bench::Bench,
     calls, h2,
     house::{Credential, House, OPEN},
     http1::Connection,
@@ -148,5 +150,73 @@ fn absent_below(folder: &Path, secret: &str) {
         let bytes = fs::read(&path).unwrap();
         let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!found, "{} holds a token", path.display());
+    }
+}
+
+/// Where people, tokens and addresses stand in an event, in parts that nothing else has; with what would break a line or colour a terminal.
+const PLANTED: [&str; 9] = [
+    "canary-mail@example.com",
+    "Canary Name",
+    "canary-target",
+    "canary-session",
+    "canary-jti",
+    "198.51.100.213",
+    "gvn_canarycanarycanarycanary",
+    "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ",
+    "canary-raw",
+];
+
+fn planted() -> String {
+    let [mail, name, target, session, jti, ip, token, jwt, raw] = PLANTED;
+    let event = serde_json::json!({
+        "action": "auth.login", "outcome": "success", "session": session,
+        "actor": {"kind": "user", "id": mail, "name": format!("{name}\n\u{1b}[31m{{\"level\":\"ERROR\"}}")},
+        "targets": [{"kind": "user", "id": target}],
+        "token": {"id": jti},
+        "decision": {"reason": format!("showed {token} and {jwt}")},
+        "context": {"ip": ip, "user_agent": format!("agent of {name}")},
+        "changes": [{"field": "password", "before": token, "after": jwt}],
+        "raw": {"format": "text/plain", "text": raw},
+    });
+    format!("{event}\n")
+}
+
+#[test]
+fn people_and_secrets_of_events_are_written_down_nowhere_in_clear() {
+    let bench = Bench::new();
+    bench.run("init --data-dir data --origin example.com/audit --kind events").ok();
+    let ops = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = bench.serve_with(&format!(
+        "serve --data-dir data --dev --listen 127.0.0.1:0 --ops-listen {ops} --log-level trace --log-format json"
+    ));
+    bench.write("events", planted());
+    bench.at(&server, "record --producer app --wait published events").ok();
+    // It can be told: what is found is what was recorded, and a table of it is one line without a control character.
+    for query in ["actor:canary-mail@example.com", "ip:198.51.100.213", "token:canary-jti"] {
+        assert_eq!(bench.at(&server, &format!("query --json {query}")).ok().objects().len(), 1);
+    }
+    let table = bench.at(&server, "query kind:event").ok().stdout;
+    assert!(table.contains(PLANTED[0]));
+    assert!(table.chars().all(|c| c == '\n' || !c.is_control()), "{table:?}");
+    bench.at(&server, "reveal --out case 1").ok();
+    // What is refused is not repeated.
+    let mut said = String::new();
+    bench.write("spoilt", planted().replace("auth.login", "auth.nothing"));
+    said += &bench.at(&server, "record spoilt").stderr;
+    said += &bench.at(&server, "erase canary-target-of-nobody --authority gdpr-17 --yes").stderr;
+    bench.at(&server, "erase canary-mail@example.com --authority gdpr-17 --yes").ok();
+    said += &Connection::plain(&ops.to_string()).get("/metrics", &[]).text();
+    assert!(said.contains("graven_rpc_requests_total"), "no metrics");
+    server.stop();
+
+    let log = String::from_utf8(bench.read("server.log")).unwrap();
+    assert!(log.contains("a person was erased"), "the log says nothing of what was done");
+    for line in log.lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "not one object: {line}");
+    }
+    said += &log;
+    for secret in PLANTED {
+        assert_absent(&said, secret, "logs, metrics and errors");
+        absent_below(&bench.path("data"), secret);
     }
 }

@@ -43,7 +43,7 @@ pub struct Deed {
     pub action: &'static str,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why, where it was refused.
+    /// Why: where it was refused, or in the words of who did it. It is sealed, and no index knows it.
     pub reason: Option<String>,
     /// To which log.
     pub log: String,
@@ -62,6 +62,12 @@ impl Deed {
     pub fn with(mut self, key: &str, value: impl ToString) -> Self {
         self.labels.insert(key.to_owned(), value.to_string());
         self
+    }
+
+    /// In the words of who did it.
+    #[must_use]
+    pub fn because(self, reason: &str) -> Self {
+        Self { reason: (!reason.is_empty()).then(|| reason.to_owned()), ..self }
     }
 
     /// That was refused.

@@ -231,7 +231,7 @@ pub(super) async fn reveal(
         .with("count", asked.indices.len())
         .with("indices", indices_text(&asked.indices))
         .with("groups", words.join(","))
-        .with("purpose", &asked.purpose);
+        .because(&asked.purpose);
     audit.note(&who, deed).await.map_err(|error| refuse(&error, core))?;
     let failing = core.clone();
     let disclosures = blocking(move || {
