@@ -173,6 +173,29 @@ async fn values_that_may_name_people_are_blinded_and_the_same_value_is_the_same_
 }
 
 #[tokio::test]
+async fn nothing_of_what_was_asked_hides_behind_its_length() {
+    let house = House::new().await;
+    let events = vec![event("alice", "auth.login"); 300];
+    let request = v1::RecordBatchRequest { log: audit(), events, ..Default::default() };
+    house.root().record_batch(request).await.unwrap();
+    let long = format!("-action:{} action:auth.login", "é".repeat(1900));
+    house.root().query(ask(&long)).await.unwrap();
+    let indices: Vec<u64> = (40..296).collect();
+    let groups = vec!["actor".to_owned()];
+    let request = RevealRequest { log: audit(), indices: indices.clone(), groups, ..Default::default() };
+    house.root().reveal(request).await.unwrap();
+    let traces = house.traces();
+    let all = |trace: &crate::rig::Trace, key: &str| {
+        let more = (2..).map_while(|part| trace.labels.get(&format!("{key}.{part}")));
+        trace.says(key).to_owned() + &more.map(String::as_str).collect::<String>()
+    };
+    assert_eq!(all(&traces[0], "query"), long);
+    let told: Vec<u64> = all(&traces[1], "indices").split(',').map(|it| it.parse().unwrap()).collect();
+    assert_eq!(told, indices);
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn a_tail_is_an_entry_at_its_beginning_and_one_at_its_end_however_it_ends() {
     let mut house = House::new().await;
     house.record(event("alice", "auth.login")).await;

@@ -64,6 +64,21 @@ impl Deed {
         self
     }
 
+    /// With a detail that one label may not hold, so that nobody hides what they asked behind its length: the rest is in `KEY.2`, `KEY.3`, …
+    #[must_use]
+    pub fn with_all(mut self, key: &str, text: &str) -> Self {
+        let (mut rest, mut part) = (text, 1);
+        loop {
+            let (this, more) = rest.split_at(rest.floor_char_boundary(graven_event::MAX_TEXT_BYTES));
+            let key = if part == 1 { key.to_owned() } else { format!("{key}.{part}") };
+            self.labels.insert(key, this.to_owned());
+            if more.is_empty() {
+                return self;
+            }
+            (rest, part) = (more, part + 1);
+        }
+    }
+
     /// In the words of who did it.
     #[must_use]
     pub fn because(self, reason: &str) -> Self {

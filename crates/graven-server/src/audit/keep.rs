@@ -34,9 +34,8 @@ pub(super) async fn erase(
     };
     call.note(core, deed).await?;
     // On its own task: between the entry that says so and the end of the key nobody goes away.
-    let erasing = async move {
-        call.audit.erase(&call.book, &call.caller, &asked.subject, &asked.authority).await
-    };
+    let erasing =
+        async move { call.audit.erase(&call.book, &call.caller, &asked.subject, &asked.authority).await };
     let erasing = tokio::spawn(erasing.in_current_span());
     let erased = erasing.await.unwrap_or(Err(AuditError::Stopping)).map_err(|error| refuse(&error, core))?;
     Ok(v1::EraseSubjectResponse {
@@ -56,7 +55,8 @@ pub(super) async fn define(
         None => None,
         Some(keep) => {
             let whole = (keep.nanos == 0).then_some(keep.seconds);
-            let seconds = whole.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+            let seconds =
+                whole.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
             let text = "payloads are kept for whole seconds, one at least, or for ever";
             let refusal = || Refusal::new(ErrorReason::RetentionInvalid, text).with_field("keep");
             Some(Duration::from_secs(seconds.ok_or_else(refusal)?))

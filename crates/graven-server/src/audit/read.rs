@@ -58,7 +58,7 @@ pub(super) async fn query(
     let found = audit.find(name, query.clone(), page, visible.clone()).await;
     let found = found.map_err(|error| refuse(&error, core))?;
     let deed = Deed::new("graven.query", name)
-        .with("query", query.blinded(book.blinder()))
+        .with_all("query", &query.blinded(book.blinder()))
         .with("hits", found.hits.len())
         .with("size", found.complete_to)
         .with("revealed", !visible.is_empty());
@@ -94,7 +94,7 @@ pub(super) async fn tail(
     }
     let words = query.blinded(book.blinder());
     let deed = Deed::new("graven.tail.open", book.log().meta().name.as_str())
-        .with("query", &words)
+        .with_all("query", &words)
         .with("from", next)
         .with("revealed", !visible.is_empty());
     audit.note(&who, deed).await.map_err(|error| refuse(&error, core))?;
@@ -175,7 +175,7 @@ struct Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         let deed = Deed::new("graven.tail.close", self.book.log().meta().name.as_str())
-            .with("query", &self.words)
+            .with_all("query", &self.words)
             .with("from", self.from)
             .with("to", self.next)
             .with("hits", self.told);
@@ -224,12 +224,13 @@ pub(super) async fn reveal(
         return Err(Refusal::new(ErrorReason::IndexBeyondTree, text).with_fact("size", size).into());
     }
     let head = covering(core, &book, last + 1, deadline).await?;
+    let indices = asked.indices.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
     let words: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
     let deed = Deed::new("graven.reveal", book.log().meta().name.as_str())
         .with("first", asked.indices.first().copied().unwrap_or(0))
         .with("last", last)
         .with("count", asked.indices.len())
-        .with("indices", indices_text(&asked.indices))
+        .with_all("indices", &indices)
         .with("groups", words.join(","))
         .because(&asked.purpose);
     audit.note(&who, deed).await.map_err(|error| refuse(&error, core))?;
@@ -286,18 +287,6 @@ fn check_indices(indices: &[u64]) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
-}
-
-/// As many of the indices as fit a label.
-fn indices_text(indices: &[u64]) -> String {
-    let mut text = String::new();
-    for index in indices {
-        if text.len() > 900 {
-            return text + ",…";
-        }
-        text = if text.is_empty() { index.to_string() } else { format!("{text},{index}") };
-    }
-    text
 }
 
 fn groups(words: &[String]) -> Result<Vec<Group>, Refusal> {
