@@ -327,7 +327,7 @@ fn a_snapshot_is_read_and_written_as_ever() {
     let of = |leaves: &[Vec<u8>]| {
         let mut state = LogState::default();
         for leaf in leaves {
-            drop(state.take(&Frame::decode(leaf).unwrap(), graven_merkle::leaf_hash(leaf)));
+            drop(state.take(&Frame::decode(leaf).unwrap(), leaf_hash(leaf)));
         }
         state.pass();
         state

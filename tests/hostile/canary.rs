@@ -195,7 +195,7 @@ fn people_and_secrets_of_events_are_written_down_nowhere_in_clear() {
     for query in ["actor:canary-mail@example.com", "ip:198.51.100.213", "token:canary-jti"] {
         assert_eq!(bench.at(&server, &format!("query --json {query}")).ok().objects().len(), 1);
     }
-    let table = bench.at(&server, "query kind:event").ok().stdout;
+    let table = String::from_utf8(bench.at(&server, "query kind:event").ok().stdout).unwrap();
     assert!(table.contains(PLANTED[0]));
     assert!(table.chars().all(|c| c == '\n' || !c.is_control()), "{table:?}");
     bench.at(&server, "reveal --out case 1").ok();
