@@ -203,7 +203,9 @@ async fn who_read_what_is_for_auditors_by_every_way_there_is() {
                 .await
                 .map(drop),
             logs.watch_tree_heads(v1::WatchTreeHeadsRequest { log: log() }).await.map(drop),
-            logs.list_key_rotations(v1::ListKeyRotationsRequest { log: log() }).await.map(drop),
+            logs.list_key_rotations(v1::ListKeyRotationsRequest { log: log(), ..Default::default() })
+                .await
+                .map(drop),
         ];
         for (n, answer) in answers.into_iter().enumerate() {
             assert_eq!(answer.is_ok(), may, "call {n} with {grants}: {answer:?}");

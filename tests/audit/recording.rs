@@ -140,7 +140,8 @@ async fn what_is_no_event_is_refused_and_leaves_one_entry_that_says_why() {
         assert_eq!(facts.reason.as_str(), *reason, "case {n}");
         // The same again is the same hash, in this log and for this key alone.
         drop(house.root().record(of(spoiled)).await);
-        let Facts::Rejected(again) = &house.leaves("audit")[before + 1].frame.as_ref().unwrap().facts else {
+        let leaves = house.leaves("audit");
+        let Facts::Rejected(again) = &leaves[before + 1].frame.as_ref().unwrap().facts else {
             panic!("case {n}")
         };
         assert_eq!(again.digest, facts.digest, "case {n}");

@@ -32,6 +32,7 @@ async fn everything_that_is_read_or_done_is_one_entry_with_who_what_and_how_much
             let answer = $call;
             let new = house.traces_since(seen);
             seen += new.len();
+            let _ = seen;
             assert_eq!(new.len(), 1, "{new:?}");
             assert_eq!((new[0].action.as_str(), new[0].actor.as_str()), ($action, "reader"), "{new:?}");
             $(assert_eq!(new[0].says($label), $value, "{new:?}");)*
