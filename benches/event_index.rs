@@ -189,6 +189,8 @@ impl Events {
             used,
             token: None,
             place: None,
+            on_behalf_of: Vec::new(),
+            about: Vec::new(),
         };
         let frame = Frame {
             outcome: Some(outcome),
