@@ -442,9 +442,15 @@ mod tests {
                 .trim_start_matches("toml"),
         )
         .unwrap();
-        for (table, keys) in
-            [("limits", 7), ("engine", 10), ("tls", 4), ("web", 1), ("traces", 2), ("witnessing", 1)]
-        {
+        for (table, keys) in [
+            ("limits", 7),
+            ("engine", 10),
+            ("tls", 4),
+            ("web", 1),
+            ("traces", 2),
+            ("witnessing", 1),
+            ("vault", 2),
+        ] {
             assert_eq!(documented[table].as_table().unwrap().len(), keys, "{table}");
         }
     }
