@@ -132,7 +132,7 @@ fn logs_are_made_listed_and_frozen() {
     assert_eq!(bench.run("keys show --data-dir data --log payments").ok().text(), made.text());
     bench.at(&server, "log create payments").refused(2, "LOG_EXISTS");
     bench.at(&server, "log create Payments").refused(2, "LOG_NAME_INVALID");
-    bench.at(&server, "log create stream --kind events").refused(2, "LOG_KIND_UNSUPPORTED");
+    bench.at(&server, "log create access --kind events").refused(2, "LOG_KIND_UNSUPPORTED");
 
     let listed = bench.at(&server, "log list --json").ok().objects();
     let names: Vec<_> = listed.iter().map(|log| log["name"].as_str().unwrap()).collect();
