@@ -123,6 +123,10 @@ fn exported() -> Metrics {
     for (name, labels) in promised.filter(|(name, _)| name.starts_with("graven_witness_")) {
         metrics.entry(name.to_owned()).or_default().extend(labels.split(", ").map(str::to_owned));
     }
+    // Nor has it a log of events, and these are of such.
+    for name in ["graven_producer_gaps_total", "graven_event_index_lag_entries"] {
+        metrics.entry(name.to_owned()).or_default().insert("log".to_owned());
+    }
     metrics
 }
 

@@ -206,6 +206,8 @@ impl Audit {
         if !erased.is_empty() {
             self.destroy(&book, erased).await?;
         }
+        // There from the beginning, so that the first gap is an increase.
+        metrics::counter!("graven_producer_gaps_total", "log" => name.to_string()).increment(0);
         let engine = self.engine.clone();
         let source = Leaves { book: book.clone(), is_full: Arc::new(move || engine.is_disk_full()) };
         let follower = EventFollower::new(book.index.clone(), source);
