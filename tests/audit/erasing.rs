@@ -111,7 +111,7 @@ async fn whoever_is_unknown_held_or_unnamed_is_not_erased() {
     refused(house.root().erase_subject(erase("nobody")).await, ErrorReason::SubjectUnknown);
     refused(house.root().erase_subject(erase("service:alice")).await, ErrorReason::SubjectUnknown);
     refused_field(house.root().erase_subject(erase("")).await, ErrorReason::FieldRequired, "subject");
-    for authority in ["", "two words", "x\n"] {
+    for authority in ["", "x\n", "\u{202e}x", &*"x".repeat(257)] {
         let request = EraseSubjectRequest { authority: authority.to_owned(), ..erase("alice") };
         let status = house.root().erase_subject(request).await.expect_err("no authority");
         assert_eq!(status.code(), tonic::Code::InvalidArgument, "{authority:?}: {status:?}");

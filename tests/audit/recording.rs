@@ -134,7 +134,7 @@ async fn what_is_no_event_is_refused_and_leaves_one_entry_that_says_why() {
         assert!(!refusal.message().contains("alice"), "{refusal:?}");
         let leaves = house.leaves("audit");
         assert_eq!(leaves.len(), before + 1, "case {n}");
-        let Facts::Rejected(facts) = &leaves[before].frame.as_ref().unwrap().facts else {
+        let Facts::Rejected(facts) = leaves[before].frame.clone().unwrap().facts else {
             panic!("case {n}: {:?}", leaves[before].frame);
         };
         assert_eq!(facts.reason.as_str(), *reason, "case {n}");

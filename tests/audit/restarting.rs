@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use graven_event::LogState;
 use graven_log::Env;
 use graven_proto::v1::{self, EraseSubjectRequest};
 use graven_store::RealFs;
@@ -50,10 +49,10 @@ async fn what_was_said_before_a_stop_is_said_after_it() {
     let refused = v1::Event { outcome: 0, ..event("alice", "auth.login") };
     assert!(house.root().record(crate::rig::of(refused)).await.is_err());
     let before = told(&house).await;
-    let state = state(&house).await;
+    let state = house.state().await;
     let house = house.restart().await;
     assert_eq!(told(&house).await, before);
-    assert_eq!(self::state(&house).await, state);
+    assert_eq!(house.state().await, state);
     // Without its index it is the same.
     let dir = house.stop().await;
     fs::remove_dir_all(dir.path().join("data/index")).unwrap();
@@ -144,10 +143,4 @@ async fn an_erasure_that_broke_off_is_completed_before_anything_is_served() {
         (at, vec!["actor".to_owned(), "context".to_owned()])
     );
     house.stop().await;
-}
-
-/// What the log's leaves say about it.
-async fn state(house: &House) -> LogState {
-    let book = house.audit.book("audit").unwrap();
-    house.audit.durably(&book, LogState::clone).await.unwrap()
 }

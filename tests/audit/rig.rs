@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graven_audit::{Audit, AuditOptions, Hooks, Master, Opened};
-use graven_event::{Facts, Group};
+use graven_event::{Facts, Group, LogState};
 use graven_log::{Config, Engine, Env, Kind, LogName, Running, Status as EngineStatus, Visibility, init};
 use graven_merkle::{LeafIndex, leaf_hash, verify_multi};
 use graven_note::VerifiedCheckpoint;
@@ -207,6 +207,12 @@ impl House {
         leaves
     }
 
+    /// What the leaves of `audit` say about it.
+    pub(crate) async fn state(&self) -> LogState {
+        let book = self.audit.book("audit").unwrap();
+        self.audit.durably(&book, LogState::clone).await.unwrap()
+    }
+
     /// The kinds of a log's leaves, in order.
     pub(crate) fn kinds(&self, log: &str) -> Vec<&'static str> {
         let leaves = self.leaves(log);
@@ -308,7 +314,7 @@ impl Trace {
 }
 
 pub(crate) fn party(id: &str) -> v1::Party {
-    v1::Party { id: id.to_owned(), ..Default::default() }
+    v1::Party { kind: "user".to_owned(), id: id.to_owned(), name: String::new() }
 }
 
 /// An event that says who, what and how it ended.

@@ -32,7 +32,6 @@ async fn everything_that_is_read_or_done_is_one_entry_with_who_what_and_how_much
             let answer = $call;
             let new = house.traces_since(seen);
             seen += new.len();
-            let _ = seen;
             assert_eq!(new.len(), 1, "{new:?}");
             assert_eq!((new[0].action.as_str(), new[0].actor.as_str()), ($action, "reader"), "{new:?}");
             $(assert_eq!(new[0].says($label), $value, "{new:?}");)*
@@ -103,6 +102,7 @@ async fn everything_that_is_read_or_done_is_one_entry_with_who_what_and_how_much
     let page = traced!(reader.query(page).await.unwrap(), "graven.query", "hits" = "1").into_inner();
     let page = QueryRequest { page_token: page.next_page_token, page_size: 1, ..ask("") };
     traced!(reader.query(page).await.unwrap(), "graven.query", "hits" = "1");
+    assert_eq!(house.traces().len(), seen);
     house.stop().await;
 }
 
@@ -218,7 +218,8 @@ async fn a_tail_is_an_entry_at_its_beginning_and_one_at_its_end_however_it_ends(
     let mut root = house.root();
     if let Ok(tail) = root.tail(impatient).await {
         let mut tail = tail.into_inner();
-        while let Ok(Some(_)) = tail.message().await {}
+        let cut = Duration::from_millis(100);
+        while let Ok(Ok(Some(_))) = tokio::time::timeout(cut, tail.message()).await {}
     }
     until(|| {
         let count = |action| house.traces().iter().filter(|trace| trace.action == action).count();

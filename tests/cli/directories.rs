@@ -46,7 +46,9 @@ fn init_refuses_what_can_be_no_log() {
         bench.run(&format!("init --data-dir data --origin {origin}")).refused(2, says);
         assert!(!bench.path("data").exists(), "{origin} left something behind");
     }
-    bench.run("init --data-dir data --origin example.com/audit --kind access").refused(2, "made by the server itself");
+    bench
+        .run("init --data-dir data --origin example.com/audit --kind access")
+        .refused(2, "made by the server itself");
     assert!(!bench.path("data").exists());
     bench.run("init --data-dir data --origin example.com/audit --kind words").misused("words");
 }
