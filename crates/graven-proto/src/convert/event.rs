@@ -352,7 +352,7 @@ mod tests {
     fn who_and_how_it_ended_must_be_said() {
         assert_eq!(fault(v1::Event { actor: None, ..least() }), ("actor".to_owned(), "actor"));
         assert_eq!(fault(v1::Event { outcome: 0, ..least() }), ("outcome".to_owned(), "outcome"));
-        assert_eq!(fault(v1::Event { outcome: 4, ..least() }), ("outcome".to_owned(), "outcome"));
+        assert_eq!(fault(v1::Event { outcome: 5, ..least() }), ("outcome".to_owned(), "outcome"));
     }
 
     #[test]
