@@ -198,7 +198,7 @@ async fn nothing_of_what_was_asked_hides_behind_its_length() {
 
 #[tokio::test]
 async fn a_tail_is_an_entry_at_its_beginning_and_one_at_its_end_however_it_ends() {
-    let mut house = House::new().await;
+    let house = House::new().await;
     house.record(event("alice", "auth.login")).await;
     let request = TailRequest { log: audit(), ..Default::default() };
     // Read and dropped; opened and never read; and one whose call is cancelled.
@@ -226,15 +226,6 @@ async fn a_tail_is_an_entry_at_its_beginning_and_one_at_its_end_however_it_ends(
         count("graven.tail.open") == count("graven.tail.close")
     })
     .await;
-    // The server stops under it.
-    let opened = house.traces().iter().filter(|trace| trace.action == "graven.tail.open").count();
-    let mut tail = house.root().tail(request).await.unwrap().into_inner();
-    tail.message().await.unwrap().unwrap();
-    house.begin_stop();
-    while let Ok(Some(_)) = tail.message().await {}
-    let house = house.restart().await;
-    let closed = house.traces().iter().filter(|trace| trace.action == "graven.tail.close").count();
-    assert_eq!(closed, opened + 1, "the end of a tail is lost when the server stops");
     house.stop().await;
 }
 

@@ -158,7 +158,7 @@ impl Sealer {
         let texts = group::split(event);
         let mut about = Vec::with_capacity(texts.len());
         for (group, _) in &texts {
-            about.push(subjects(group.subjects(event), &subject_of)?);
+            about.push(subjects(&group.subjects(event), &subject_of)?);
         }
         let all: BTreeSet<Ref> = about.iter().flatten().map(|subject| subject.reference).collect();
         if all.len() > MAX_SUBJECTS || texts.iter().any(|(_, text)| text.len() > MAX_GROUP_BYTES) {
@@ -384,7 +384,7 @@ fn position(group: Group) -> usize {
 
 /// Subjects by rising reference, each once.
 fn subjects(
-    parties: Vec<Party>,
+    parties: &[Party],
     subject_of: impl Fn(&Party) -> Option<Subject>,
 ) -> Result<Vec<Subject>, SealError> {
     let found = parties.iter().map(|party| subject_of(party).ok_or(SealError::NoSubject));
