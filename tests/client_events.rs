@@ -42,7 +42,7 @@ async fn filled(count: usize) -> (FakeAudit, LogClient) {
     let log = FakeAudit::new();
     let client = connect(&log).await;
     let of = |n: usize| {
-        event(["alice", "bob"][n % 2], if n % 3 == 0 { Outcome::Denied } else { Outcome::Success })
+        event(["alice", "bob"][n % 2], if n.is_multiple_of(3) { Outcome::Denied } else { Outcome::Success })
     };
     let events: Vec<_> = (0..count).map(of).collect();
     for part in events.chunks(1_000) {

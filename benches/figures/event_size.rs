@@ -39,7 +39,7 @@ pub(crate) async fn event_sizes(world: &World, table: &mut Table) {
     let an_event = |bytes: u64| bytes as f64 / count as f64;
     let mut all = 0;
     for (part, bytes) in parts {
-        table.add(format!("{part}"), "B/event", an_event(bytes));
+        table.add(part.to_string(), "B/event", an_event(bytes));
         all += bytes;
     }
     table.add(format!("{count} CloudTrail records: raw"), "B/event", payload as f64 / count as f64);

@@ -62,7 +62,7 @@ pub(crate) async fn finding(world: &World, table: &mut Table) {
             ask(&load, &query, "").await;
             times.push(begun.elapsed());
         }
-        judge(table, &format!("first page: {what}"), times);
+        judge(table, &format!("first page: {what}"), &times);
     }
     deep(&load, table).await;
 }
@@ -84,11 +84,11 @@ async fn deep(load: &Load, table: &mut Table) {
             return eprintln!("page {} was the last", page + 1);
         }
     }
-    judge(table, &format!("pages up to the {DEEP}th: a common action and outcome"), times);
+    judge(table, &format!("pages up to the {DEEP}th: a common action and outcome"), &times);
 }
 
 /// The slowest counts.
-fn judge(table: &mut Table, what: &str, times: Vec<Duration>) {
+fn judge(table: &mut Table, what: &str, times: &[Duration]) {
     let slowest = times.iter().max().map_or(0.0, Duration::as_secs_f64) * 1e3;
     table.judge(format!("{what}, slowest of {}", times.len()), "ms", Target::AtMost(BOUND_MS), slowest);
 }

@@ -173,9 +173,10 @@ async fn without_any_keys_nobody_is_let_in_and_nobody_is_blamed() {
         (Some(empty), vec![rig.key.jwk()], Mood::Well),
         (Some(json!({"issuer": rig.issuer.url})), vec![rig.key.jwk()], Mood::Well),
     ] {
-        let mut state = rig.issuer.state();
-        (state.metadata, state.keys, state.mood) = (metadata, keys, mood);
-        drop(state);
+        {
+            let mut state = rig.issuer.state();
+            (state.metadata, state.keys, state.mood) = (metadata, keys, mood);
+        }
         rig.pass(10);
         assert_eq!(rig.bearer(&token).await.unwrap_err(), NO_KEYS);
     }

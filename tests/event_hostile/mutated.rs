@@ -75,7 +75,7 @@ proptest! {
         frame in any_frame(), other in any_facts(), moves in vec((any::<Index>(), any::<Index>(), 0_u8..4), 1..4)
     ) {
         let bytes = frame.encode().unwrap();
-        let foreign = Frame { facts: other, outcome: Some(graven_event::Outcome::Success), ..frame.clone() }.encode().unwrap();
+        let foreign = Frame { facts: other, outcome: Some(graven_event::Outcome::Success), ..frame }.encode().unwrap();
         let (mut all, foreign) = (fields(&bytes[HEADER_BYTES..]), fields(&foreign[HEADER_BYTES..]));
         for (from, to, what) in moves {
             if all.is_empty() { break }
@@ -134,7 +134,7 @@ proptest! {
     fn a_snapshot_is_read_one_way(frames in vec(any_frame(), 0..12), changes in changes()) {
         let mut state = LogState::default();
         for frame in &frames {
-            drop(state.take(frame, leaf_hash(&frame.encode().unwrap())));
+            state.take(frame, leaf_hash(&frame.encode().unwrap()));
         }
         let bytes = state.encode();
         prop_assert_eq!(LogState::decode(&bytes), Ok(state));

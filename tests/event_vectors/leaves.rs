@@ -223,7 +223,7 @@ fn alerts() -> Vec<(&'static str, Frame)> {
 
 fn keeping() -> Vec<(&'static str, Frame)> {
     let (by, authority) = (reference(11), word("gdpr-17"));
-    let erasure = ErasureFacts { erased: vec![reference(1), reference(3)], by, authority: authority.clone() };
+    let erasure = ErasureFacts { erased: vec![reference(1), reference(3)], by, authority };
     let retention = RetentionFacts { class: 7, name: word("short"), seconds: Some(86_400), by };
     let for_ever = RetentionFacts { seconds: None, ..retention.clone() };
     let (hold, subjects) = (reference(20), vec![reference(4)]);
@@ -327,7 +327,7 @@ fn a_snapshot_is_read_and_written_as_ever() {
     let of = |leaves: &[Vec<u8>]| {
         let mut state = LogState::default();
         for leaf in leaves {
-            drop(state.take(&Frame::decode(leaf).unwrap(), leaf_hash(leaf)));
+            state.take(&Frame::decode(leaf).unwrap(), leaf_hash(leaf));
         }
         state.pass();
         state

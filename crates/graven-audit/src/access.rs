@@ -59,7 +59,7 @@ impl Deed {
 
     /// With a detail.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl ToString) -> Self {
+    pub fn with(mut self, key: &str, value: impl std::fmt::Display) -> Self {
         self.labels.insert(key.to_owned(), value.to_string());
         self
     }

@@ -276,7 +276,7 @@ impl Source for Leaves {
         let end = from + leaves.len() as u64;
         let payloads = self.book.log.attachments(from..end, READ_BYTES)?;
         let numbered = leaves.into_iter().zip(payloads).zip(from..);
-        Ok(numbered.map(|((leaf, payload), index)| self.entry(index, &leaf, payload)).collect())
+        Ok(numbered.map(|((leaf, payload), index)| self.entry(index, &leaf, payload.as_ref())).collect())
     }
 
     fn leaf_hash(&self, index: u64) -> Option<Hash> {
@@ -290,13 +290,13 @@ impl Source for Leaves {
 }
 
 impl Leaves {
-    fn entry(&self, index: u64, leaf: &Bytes, attachment: Option<Bytes>) -> Entry {
+    fn entry(&self, index: u64, leaf: &Bytes, attachment: Option<&Bytes>) -> Entry {
         let hash = leaf_hash(leaf);
         let Ok(frame) = Frame::decode(leaf) else {
             return Entry { index, leaf: hash, logged: 0, happened: None, terms: Vec::new() };
         };
         let (mut view, mut owners): (View, Vec<(Group, Vec<Ref>)>) = (View::default(), Vec::new());
-        let body = attachment.as_ref().and_then(|bytes| bytes.get(1..));
+        let body = attachment.and_then(|bytes| bytes.get(1..));
         if let (Some(claimed), Some(body)) = (&frame.payload, body) {
             match Payload::of(body, &frame.id, claimed) {
                 Ok(payload) => {
@@ -309,7 +309,7 @@ impl Leaves {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(log = %self.book.log.meta().name, index, %error, "not indexed by what it says")
+                    tracing::error!(log = %self.book.log.meta().name, index, %error, "not indexed by what it says");
                 }
             }
         }

@@ -222,6 +222,7 @@ impl Audit {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Place {
     producer: Ref,
     sequence: u64,

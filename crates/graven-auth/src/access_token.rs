@@ -89,7 +89,8 @@ impl Rules {
     /// Whether a token may be this issuer's, before its signature is looked at.
     pub(crate) fn admit<'a>(&self, jws: Jws<'a>) -> Result<Unverified<'a>, TokenError> {
         let algorithm = jws.algorithm(&self.algorithms)?;
-        if !TYPES.contains(&jws.typ()) && !(self.legacy_type && LEGACY_TYPES.contains(&jws.typ())) {
+        let is_legacy = self.legacy_type && LEGACY_TYPES.contains(&jws.typ());
+        if !(TYPES.contains(&jws.typ()) || is_legacy) {
             return Err(TokenError::Type);
         }
         if jws.claimed_issuer() != Some(&self.issuer) {

@@ -141,7 +141,7 @@ impl EventIndex {
                     "the event index is of another history: it is made again"
                 ),
                 Err(error) => {
-                    tracing::warn!(start = span.start, %error, "a part of the event index is made again")
+                    tracing::warn!(start = span.start, %error, "a part of the event index is made again");
                 }
             }
         }

@@ -48,7 +48,7 @@ pub(super) fn row(hit: &Hit) -> String {
         Cow::Owned(action),
         Cow::Owned(group("actor", view.actor.as_ref().map(party))),
         Cow::Owned(group("targets", targets)),
-        Cow::Owned(group("context", view.context.ip.clone())),
+        Cow::Owned(group("context", view.context.ip)),
     ])
 }
 
