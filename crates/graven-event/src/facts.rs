@@ -7,7 +7,7 @@
 //! mean what they meant.
 //!
 //! # Bytes
-//! Fields as [tagged](crate::codec): the number is the tag; `?` may be absent; `*` stands up to 256 times. No field is longer than 4,096 bytes.
+//! Fields as tagged in `codec`: the number is the tag; `?` may be absent; `*` stands up to 256 times. No field is longer than 4,096 bytes.
 //!
 //! ```text
 //!  0 genesis    1 origin word · 2 kind word · 3 recovery key · 4 administrators ref* · 5 signature bytes?

@@ -14,7 +14,7 @@
 //! Action, outcome, scopes, product and time are in the leaf itself.
 //!
 //! # Bytes
-//! Fields as [tagged](crate::codec), as in [`facts`](crate::facts); a value in capitals is fields again. A group without fields is not there.
+//! Fields as tagged in `codec`, as in [`facts`](crate::facts); a value in capitals is fields again. A group without fields is not there.
 //!
 //! ```text
 //! 1 actor      1 actor PARTY · 2 on_behalf_of PARTY* · 3 session text?
