@@ -121,3 +121,29 @@ async fn what_cannot_be_kept_so_is_refused() {
     assert!(old.iter().all(|hit| !hit.dropped && hit.event.as_ref().unwrap().actor.is_some()));
     house.stop().await;
 }
+
+#[tokio::test]
+async fn classes_that_are_made_at_the_same_time_are_classes_of_their_own() {
+    let house = House::new().await;
+    let names: Vec<String> = (0..16).map(|n| format!("class-{n}")).collect();
+    let making = names.iter().map(|name| {
+        let mut root = house.root();
+        async move { root.define_retention(define(name, Some((3600, 0)))).await.unwrap() }
+    });
+    futures_util::future::join_all(making).await;
+    let reading = house.traces().len();
+    let listed = v1::ListRetentionRequest { log: "audit".to_owned() };
+    let listed = house.root().list_retention(listed).await.unwrap().into_inner();
+    let mut found: Vec<_> = listed.classes.into_iter().map(|class| class.name).collect();
+    let mut names = names;
+    found.sort();
+    names.sort();
+    assert_eq!(found, names);
+    let traces = house.traces_since(reading);
+    assert_eq!(traces.len(), 1, "what is kept is told to nobody unseen: {traces:?}");
+    assert_eq!(traces[0].action, "graven.retention.list");
+    for name in &names {
+        fill(&house, name, 1).await;
+    }
+    house.stop().await;
+}

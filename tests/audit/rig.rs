@@ -146,9 +146,10 @@ impl House {
     /// Makes a log behind the server's back, so that nothing of it is in the access log.
     pub(crate) async fn make(&self, name: &str, kind: Kind) {
         let name = LogName::new(name).unwrap();
-        let log = self.engine.create_log(&name, kind, Visibility::Private).unwrap();
         if kind == Kind::Events {
-            self.audit.adopt(log).await.unwrap();
+            self.audit.create_log(name, Visibility::Private).await.unwrap();
+        } else {
+            self.engine.create_log(&name, kind, Visibility::Private).unwrap();
         }
     }
 

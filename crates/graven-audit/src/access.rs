@@ -132,7 +132,12 @@ impl Audit {
     /// # Errors
     /// It is not recorded: then it must not be told or done.
     pub async fn note(&self, who: &Who, deed: Deed) -> Result<Option<Sequenced>, AuditError> {
-        let Some(book) = self.access_book() else { return Ok(None) };
+        let Some(book) = self.access_book() else {
+            return match self.has_books() {
+                true => Err(AuditError::Unrecorded(AuditError::Stopping.into())),
+                false => Ok(None),
+            };
+        };
         let mut event = deed.event(who);
         clip(&mut event);
         let request = Request {

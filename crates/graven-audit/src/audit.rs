@@ -60,6 +60,8 @@ pub struct Audit {
     index_dir: PathBuf,
     books: RwLock<BTreeMap<LogName, Arc<Book>>>,
     following: Mutex<Vec<EventFollowing>>,
+    /// Held while logs are made.
+    making: tokio::sync::Mutex<()>,
 }
 
 /// The logs of events cannot be served.
@@ -79,9 +81,9 @@ pub enum OpenError {
         /// Why.
         error: AuditError,
     },
-    /// The access log could not be made.
-    #[error("the access log cannot be made: {0}")]
-    Access(#[from] CreateError),
+    /// A log could not be made.
+    #[error(transparent)]
+    Create(#[from] CreateError),
     /// No thread.
     #[error("no thread can be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -96,11 +98,38 @@ impl Audit {
         Ok(Vault::create(env.fs.clone(), entropy(env), vault, master.create()?)?)
     }
 
-    /// Makes the key store, unless there is one.
+    /// Makes what every log of events needs, unless it is there: the key store, and the access log.
     ///
     /// # Errors
     /// It cannot be made.
     pub async fn prepare(self: &Arc<Self>) -> Result<(), OpenError> {
+        let audit = self.clone();
+        to_its_end(async move {
+            let _one_at_a_time = audit.making.lock().await;
+            audit.make_ready().await
+        })
+        .await
+    }
+
+    /// Makes a log of events. What it needs comes first: it is never served without the log of who reads it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub async fn create_log(
+        self: &Arc<Self>,
+        name: LogName,
+        visibility: Visibility,
+    ) -> Result<Arc<Log>, OpenError> {
+        let audit = self.clone();
+        to_its_end(async move {
+            let _one_at_a_time = audit.making.lock().await;
+            audit.make_ready().await?;
+            audit.make(name, Kind::Events, visibility).await
+        })
+        .await
+    }
+
+    async fn make_ready(self: &Arc<Self>) -> Result<(), OpenError> {
         let audit = self.clone();
         let make = move || {
             let mut vault = audit.vault.write();
@@ -108,9 +137,18 @@ impl Audit {
                 let made = Self::create_vault(&audit.env, &audit.vault_dir, &*audit.master)?;
                 *vault = Some(Arc::new(made));
             }
-            Ok(())
+            Ok::<_, OpenError>(())
         };
-        tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)?
+        tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)??;
+        self.ensure_access().await
+    }
+
+    async fn make(&self, name: LogName, kind: Kind, visibility: Visibility) -> Result<Arc<Log>, OpenError> {
+        let (engine, to_make) = (self.engine.clone(), name.clone());
+        let make = move || engine.create_log(&to_make, kind, visibility);
+        let log = tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)??;
+        self.add(log.clone()).await.map_err(|error| OpenError::Log { log: name, error })?;
+        Ok(log)
     }
 
     pub(crate) fn vault(&self) -> Result<Arc<Vault>, AuditError> {
@@ -144,42 +182,28 @@ impl Audit {
             index_dir: index,
             books: RwLock::default(),
             following: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
         });
         for log in engine.logs().into_iter().filter(|log| log.meta().kind != Kind::Bytes) {
             let name = log.meta().name.clone();
             audit.add(log).await.map_err(|error| OpenError::Log { log: name, error })?;
         }
-        audit.ensure_access().await?;
+        if is_needed {
+            audit.ensure_access().await?;
+        }
         Ok(audit)
     }
 
-    /// Takes in a log that was just made, and makes the access log where there is none yet.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub async fn adopt(&self, log: Arc<Log>) -> Result<(), OpenError> {
-        let name = log.meta().name.clone();
-        self.add(log).await.map_err(|error| OpenError::Log { log: name, error })?;
-        self.ensure_access().await
-    }
-
-    /// Makes the access log, where there are logs of events and none yet.
-    ///
-    /// # Errors
-    /// It cannot be made.
-    pub async fn ensure_access(&self) -> Result<(), OpenError> {
-        if self.access_book().is_some() || self.books.read().is_empty() {
+    /// Makes the access log, unless it is there. One that was made by an attempt that broke off is taken in.
+    async fn ensure_access(&self) -> Result<(), OpenError> {
+        if self.access_book().is_some() {
             return Ok(());
         }
-        let engine = self.engine.clone();
-        let make = move || {
-            let name = LogName::new(ACCESS_LOG).map_err(|_| CreateError::Kind(Kind::Access))?;
-            engine.create_log(&name, Kind::Access, Visibility::Private)
-        };
-        let made = tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)?;
-        let log = made?;
-        let name = log.meta().name.clone();
-        self.add(log).await.map_err(|error| OpenError::Log { log: name, error })
+        let name = LogName::new(ACCESS_LOG).map_err(|_| CreateError::Kind(Kind::Access))?;
+        match self.engine.log(ACCESS_LOG).filter(|log| log.meta().kind == Kind::Access) {
+            Some(log) => self.add(log).await.map_err(|error| OpenError::Log { log: name, error }),
+            None => self.make(name, Kind::Access, Visibility::Private).await.map(drop),
+        }
     }
 
     async fn add(&self, log: Arc<Log>) -> Result<(), AuditError> {
@@ -201,7 +225,8 @@ impl Audit {
         };
         let index = EventIndex::open(self.env.fs.clone(), &dir, IndexId(id.into()), leaf)?;
         let name = meta.name.clone();
-        let book = Arc::new(Book { log, realm, state, index: Arc::new(index), keys });
+        let (index, deciding, swept) = (Arc::new(index), tokio::sync::Mutex::default(), Mutex::default());
+        let book = Arc::new(Book { log, realm, state, index, keys, deciding, swept });
         let erased: Vec<_> = book.state.lock().rules.erased().into_iter().collect();
         if !erased.is_empty() {
             self.destroy(&book, erased).await?;
@@ -228,7 +253,12 @@ impl Audit {
         self.books.read().values().cloned().collect()
     }
 
-    /// Whether what is read and done is recorded: it is as soon as there is a log of events.
+    /// Whether there is any log whose reading is recorded.
+    pub(crate) fn has_books(&self) -> bool {
+        !self.books.read().is_empty()
+    }
+
+    /// Whether what is read and done is recorded: it is before there is a log of events.
     pub fn has_access_log(&self) -> bool {
         self.access_book().is_some()
     }
@@ -247,6 +277,13 @@ impl Audit {
     pub fn now(&self) -> Time {
         Time(self.env.clock.wall_ns())
     }
+}
+
+/// Goes on when whoever waits for it goes away: what is made halfway would be in nobody's hands.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, OpenError>> + Send + 'static,
+) -> Result<T, OpenError> {
+    tokio::spawn(work).await.map_err(std::io::Error::other)?
 }
 
 /// Says how far an index is that has much to read.

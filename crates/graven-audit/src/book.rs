@@ -1,5 +1,6 @@
 //! One log of events, with what belongs to it: its people, its state, its index.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use graven_event::facts::Ref;
@@ -10,6 +11,7 @@ use graven_index::events::EventIndex;
 use graven_log::Log;
 use graven_vault::{Lookup, Realm, SubjectRef, Vault};
 use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::Mutex;
 use sha2::Sha256;
 
 use crate::error::AuditError;
@@ -22,6 +24,10 @@ pub struct Book {
     pub(crate) state: Shared,
     pub(crate) index: Arc<EventIndex>,
     pub(crate) keys: Keys,
+    /// Held from looking at the rules of keeping to the entry that changes them.
+    pub(crate) deciding: tokio::sync::Mutex<()>,
+    /// Up to where files of a class were dropped, as an entry says: since the start.
+    pub(crate) swept: Mutex<BTreeMap<u8, u64>>,
 }
 
 /// The log's own keys, as they are used.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use graven_event::facts::{ErasureFacts, ExpiryFacts, HoldFacts, ReleaseFacts, RetentionFacts};
-use graven_event::rules::{DEFAULT_CLASS, DEFAULT_CLASS_NAME};
-use graven_event::{Facts, Frame, Ref, Time};
+use graven_event::{Facts, Frame, LogState, Ref, Time};
 use graven_log::AppendError;
 use graven_merkle::LeafIndex;
 use graven_vault::SubjectRef;
@@ -47,10 +46,12 @@ impl Audit {
     ) -> Result<Erased, AuditError> {
         let authority = word("authority", authority)?;
         let reference = book.named(subject).ok_or(AuditError::NoSubject)?;
+        let _one_at_a_time = book.deciding.lock().await;
         if let Some(hold) = book.state.lock().rules.hold_on(reference) {
             return Err(AuditError::Held(hold));
         }
-        let said = book.state.lock().rules.erased.get(&reference).copied();
+        // What another call said of it must not be taken back by a crash once the key is gone.
+        let said = self.durably(book, |state| state.rules.erased.get(&reference).copied()).await?;
         let index = match said {
             Some(index) => index,
             None => {
@@ -95,6 +96,8 @@ impl Audit {
             return Err(AuditError::BadClass("a class is kept for a second at least"));
         }
         let by = self.by(book, caller).await?;
+        // Two names that are given a number at the same time must not be given the same one.
+        let _one_at_a_time = book.deciding.lock().await;
         let class = {
             let rules = &book.state.lock().rules;
             let known = rules.class(name).or_else(|| rules.next_class());
@@ -161,10 +164,17 @@ impl Audit {
     /// # Errors
     /// The log cannot be read or written.
     pub async fn expire(&self, book: &Arc<Book>) -> Result<(), AuditError> {
-        let (expiring, dropped) = {
-            let state = book.state.lock();
-            (state.rules.expiring(self.now()), state.rules.dropped.clone())
-        };
+        // A time that is being changed is not judged by what it was.
+        let _one_at_a_time = book.deciding.lock().await;
+        let now = self.now();
+        let said = |state: &LogState| state.rules.clone();
+        let rules = self.durably(book, said).await?;
+        let (expiring, dropped) = (rules.expiring(now), &rules.dropped);
+        // What an entry says is done, whatever a class is kept for since: the last run may have broken off before it was. A hold
+        // that came between keeps what is still there.
+        for (class, before) in dropped.iter().filter(|(class, _)| !rules.is_held(**class)) {
+            self.drop_blobs(book, *class, *before).await?;
+        }
         for (class, before) in expiring {
             let (log, from) = (book.clone(), dropped.get(&class).copied().unwrap_or(0));
             let first_kept = tokio::task::spawn_blocking(move || log.first_since(before, from));
@@ -181,17 +191,21 @@ impl Audit {
                     }
                     other => other?,
                 };
+                self.drop_blobs(book, class, end).await?;
             }
-            self.drop_blobs(book, class, end.max(from)).await?;
         }
         Ok(())
     }
 
     async fn drop_blobs(&self, book: &Arc<Book>, class: u8, before: u64) -> Result<(), AuditError> {
+        if book.swept.lock().get(&class).is_some_and(|swept| *swept >= before) {
+            return Ok(());
+        }
         let (engine, log) = (self.engine.clone(), book.log.clone());
         let before = LeafIndex::new(before).ok_or(AuditError::Damaged(before))?;
         let dropped = tokio::task::spawn_blocking(move || engine.drop_blobs(&log, class, before));
         let files = dropped.await.map_err(|_| AuditError::Stopping)??;
+        book.swept.lock().insert(class, before.get());
         if files > 0 {
             tracing::info!(log = %book.log.meta().name, class, files, before = before.get(), "payloads dropped: their time was over");
         }
@@ -231,12 +245,5 @@ impl Book {
             }
         }
         Ok(low)
-    }
-
-    /// The name of a class.
-    pub fn class_name(&self, class: u8) -> Option<String> {
-        let state = self.state.lock();
-        let named = state.rules.classes.get(&class).map(|class| class.name.clone());
-        named.or((class == DEFAULT_CLASS).then(|| DEFAULT_CLASS_NAME.to_owned()))
     }
 }

@@ -26,6 +26,9 @@ const INDEX_PATIENCE: Duration = Duration::from_secs(5);
 const PAGE_BYTES: usize = 2 << 20;
 /// Most bytes that are read at once.
 const READ_BYTES: usize = 4 << 20;
+/// Most leaves that one page looks at: what an index still knows of dropped payloads must not hold up a thread. A page may be empty and have
+/// a next one.
+const MAX_LOOKED: usize = 4096;
 /// The groups by which events are found.
 const FOUND_BY: [Group; 6] =
     [Group::Actor, Group::Targets, Group::Token, Group::Context, Group::Decision, Group::Origin];
@@ -205,15 +208,18 @@ impl Book {
             token => Some(Cursor::from_bytes(token).ok_or(AuditError::PageToken)?),
         };
         let limit = page.size.clamp(1, graven_index::events::MAX_PAGE);
-        let (mut found, mut after, mut bytes) = (Vec::new(), after, 0);
+        let (mut found, mut after, mut bytes, mut looked) = (Vec::new(), after, 0, 0);
+        let mut complete_to = page.below.unwrap_or(u64::MAX);
         loop {
             let wish = IndexPage { after, limit: limit - found.len(), newest_first: !page.ascending };
             let hits = self.index.search(&plan, wish)?;
-            let complete_to = page.below.map_or(hits.complete_to, |below| below.min(hits.complete_to));
+            // What came since the first look was not looked at.
+            complete_to = complete_to.min(hits.complete_to);
             let end = |found, next: Option<Cursor>| {
                 Ok(Found { hits: found, next: next.map(Cursor::to_bytes), complete_to })
             };
             for index in hits.indices {
+                looked += 1;
                 if page.below.is_some_and(|below| index >= below) {
                     if page.ascending {
                         return end(found, None);
@@ -235,7 +241,7 @@ impl Book {
                 found.push(hit);
             }
             after = hits.next;
-            if after.is_none() || found.len() >= limit {
+            if after.is_none() || found.len() >= limit || looked >= MAX_LOOKED {
                 return end(found, after);
             }
         }

@@ -139,8 +139,12 @@ impl Audit {
             drafts.push(draft(book, event, Place { producer, sequence, class }, &people)?);
         }
         let parts: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
-        // A number is a name too: while the window remembers it, a repeat is told its index.
-        let numbers = request.numbered.map(|numbered| format!("{producer}/{}", numbered.first));
+        // A number is a name too: while the window remembers it, a repeat is told its index. Nobody else can guess that name
+        // and take it before.
+        let numbers = request.numbered.map(|numbered| {
+            let number = [&producer.0[..], &numbered.first.to_be_bytes()].concat();
+            hex(&book.keys.pseudonym("number", &number))
+        });
         let by_number = numbers.as_deref().map(|key| IdempotencyKey { key, issued_ns: now.0 });
         let claim = request.key.or(by_number).map(|key| (key, &parts[..]));
         if let Some(after) = request.after.take() {
@@ -220,6 +224,10 @@ impl Audit {
         let subjects = book.subjects(&self.vault()?, names.clone()).await?;
         Ok(names.into_iter().zip(subjects).collect())
     }
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Clone, Copy)]

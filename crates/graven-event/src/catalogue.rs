@@ -60,6 +60,7 @@ pub const ACTIONS: &[(&str, &str)] = &[
     ("graven.reveal", "payloads were read or disclosed"),
     ("graven.erase", "keys of a person were destroyed"),
     ("graven.retention", "a retention class was set"),
+    ("graven.retention.list", "retention classes and holds were read"),
     ("graven.hold.place", "a legal hold was placed"),
     ("graven.hold.release", "a legal hold was lifted"),
     ("graven.admin", "a log was made, ended or given new keys"),

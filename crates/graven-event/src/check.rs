@@ -148,7 +148,12 @@ impl Event {
         }
         most("on_behalf_of", self.on_behalf_of.len(), MAX_PARTIES)?;
         most("about", self.about.len(), MAX_PARTIES)?;
-        most("actor, client, on_behalf_of, targets and about", parties(self).len(), MAX_PARTIES)
+        let parties = parties(self);
+        most("actor, client, on_behalf_of, targets and about", parties.len(), MAX_PARTIES)?;
+        // What a party is called in the key store: kind and identifier together.
+        parties
+            .iter()
+            .try_for_each(|party| check_text("a party's kind and id", &party.subject(), MAX_TEXT_BYTES))
     }
 }
 

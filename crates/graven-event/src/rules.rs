@@ -72,6 +72,12 @@ impl Rules {
         named.or((name == DEFAULT_CLASS_NAME).then_some(DEFAULT_CLASS))
     }
 
+    /// The name of a class.
+    pub fn class_name(&self, class: u8) -> Option<String> {
+        let named = self.classes.get(&class).map(|class| class.name.clone());
+        named.or((class == DEFAULT_CLASS).then(|| DEFAULT_CLASS_NAME.to_owned()))
+    }
+
     /// The number that a class of a new name gets; `None`: there are as many as fit.
     pub fn next_class(&self) -> Option<u8> {
         (DEFAULT_CLASS + 1..=u8::MAX).find(|number| !self.classes.contains_key(number))

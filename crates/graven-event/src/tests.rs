@@ -231,6 +231,7 @@ fn what_is_no_event_is_refused_by_its_field() {
     };
     assert_eq!(refused(|event| event.actor.id.clear()), "actor");
     assert_eq!(refused(|event| event.actor.id = "  ".into()), "actor");
+    assert_eq!(refused(|event| event.actor.id = "x".repeat(1020)), "a party's kind and id");
     assert_eq!(refused(|event| event.action.clear()), "action");
     assert_eq!(refused(|event| event.action = "made.up".into()), "action");
     assert_eq!(refused(|event| event.action = "x.".into()), "action");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use graven_audit::{ACCESS_LOG, Deed, OpenError};
+use graven_audit::{ACCESS_LOG, Audit, Deed, OpenError};
 use graven_log::{Kind, Log, LogName, Visibility};
 use graven_proto::Refusal;
 use graven_proto::limits::MAX_PAGE_LOGS;
@@ -37,8 +37,8 @@ impl AdminApi {
         noted.map(drop).map_err(|error| refuse(&error, &self.core).into())
     }
 
-    /// Before the first log of events there is a key store: a log that nobody can seal for would be of no use.
-    async fn prepare(&self, name: &LogName) -> Result<(), Status> {
+    /// Before the first log of events there are a key store and the log of who reads them, which has this very call.
+    async fn prepared(&self, name: &LogName) -> Result<Arc<Audit>, Status> {
         let unsupported =
             |text: &str| Status::from(Refusal::new(ErrorReason::LogKindUnsupported, text).with_field("kind"));
         let Some(audit) = self.core.audit.clone() else {
@@ -51,11 +51,17 @@ impl AdminApi {
                 "beside logs of events, `access` is the log of who read them, and cannot be another",
             ));
         }
-        audit.prepare().await.map_err(|error| unadopted(&error).into())
+        if self.core.engine.log(name.as_str()).is_none() {
+            audit.prepare().await.map_err(|error| unmade(&error))?;
+        }
+        Ok(audit)
     }
 }
 
-fn unadopted(error: &OpenError) -> Refusal {
+fn unmade(error: &OpenError) -> Refusal {
+    if let OpenError::Create(error) = error {
+        return refusal::create(error);
+    }
     tracing::error!(%error, "a log of events was not made ready");
     Refusal::new(
         ErrorReason::StoragePoisoned,
@@ -74,20 +80,19 @@ impl AdminService for AdminApi {
         self.core.authorize(&request, Some(&name), Permission::Admin)?;
         let kind = kind(request.get_ref().kind)?;
         let visibility = visibility(request.get_ref().visibility)?;
+        let events = if kind == Kind::Events { Some(self.prepared(&name).await?) } else { None };
         self.note(&request, "CreateLog", name.as_str()).await?;
-        if kind == Kind::Events {
-            self.prepare(&name).await?;
-        }
         let core = self.core.clone();
-        let log = blocking(move || {
-            core.engine.create_log(&name, kind, visibility).map_err(|error| refusal::create(&error).into())
-        })
-        .await?;
-        if kind == Kind::Events
-            && let Some(audit) = &self.core.audit
-        {
-            audit.adopt(log.clone()).await.map_err(|error| unadopted(&error))?;
-        }
+        let log = match events {
+            Some(audit) => audit.create_log(name, visibility).await.map_err(|error| unmade(&error))?,
+            None => {
+                blocking(move || {
+                    let made = core.engine.create_log(&name, kind, visibility);
+                    made.map_err(|error| refusal::create(&error).into())
+                })
+                .await?
+            }
+        };
         tracing::info!(log = %log.meta().name, "log created");
         Ok(Response::new(v1::CreateLogResponse { log: Some(log_info(&log)) }))
     }

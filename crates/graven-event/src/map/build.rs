@@ -10,6 +10,9 @@ use crate::time::Time;
 /// [`MAX_PARTIES`](crate::check::MAX_PARTIES).
 const MAX_PEOPLE: usize = 24;
 
+/// Longest kind of a party or target.
+const MAX_KIND_BYTES: usize = 256;
+
 /// An event that says no more than it must.
 pub(crate) fn event(product: &str, action: String, actor: Party, outcome: Outcome) -> Event {
     Event {
@@ -42,7 +45,10 @@ pub(crate) fn unknown() -> Party {
 pub(crate) fn party(kind: &str, id: Option<String>, name: Option<String>) -> Option<Party> {
     let id = id.filter(|id| !id.trim().is_empty())?;
     let name = name.filter(|name| *name != id);
-    Some(Party { kind: short(kind), id, name })
+    // Together they are what a party is called, with a colon between them.
+    let kind = clip(kind, MAX_KIND_BYTES);
+    let id = clip(&id, MAX_TEXT_BYTES - kind.len() - 1);
+    Some(Party { kind, id, name })
 }
 
 impl Event {

@@ -17,7 +17,7 @@
 //! An event without a verb, which some shippers drop, is `pods.unknown`. An impersonated user is on whose behalf it was done. People and service accounts that a binding names are targets. Nothing else of
 //! request and response objects is looked at: secrets are in `raw` at most.
 
-use super::build::{event, long, of_status, scopes, short, time, unknown};
+use super::build::{event, long, of_status, party, scopes, short, time, unknown};
 use super::json::Json;
 use super::{MapError, as_action, wrong};
 use crate::model::{Event, Outcome, Party, Token};
@@ -86,7 +86,7 @@ fn who(name: &str) -> Party {
         name if name.starts_with("system:") => "system",
         _ => Party::USER,
     };
-    Party::new(kind, short(name))
+    party(kind, Some(name.to_owned()), None).unwrap_or_else(unknown)
 }
 
 fn outcome(record: &Json) -> Outcome {

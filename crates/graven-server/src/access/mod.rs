@@ -11,7 +11,7 @@ mod presented;
 mod token;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use graven_auth::{AccessToken, Binding, TokenError};
@@ -151,6 +151,14 @@ impl Caller {
     /// The name that the operator gave: of the credentials, or of the issuer. `None` for [`anonymous`](Self::anonymous).
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// When an access token that it is known by is over.
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        match &self.by {
+            KnownBy::OAuth(token) => SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(token.expires)),
+            KnownBy::Nothing | KnownBy::Token | KnownBy::Certificate => None,
+        }
     }
 
     /// How the caller is known.

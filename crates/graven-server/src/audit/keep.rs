@@ -116,7 +116,9 @@ pub(super) async fn list(
     let Admitted { audit, book } = admit(core, request, &request.get_ref().log, Permission::Query)?;
     let rules = audit.durably(&book, |state| state.rules.clone()).await;
     let rules = rules.map_err(|error| refuse(&error, core))?;
-    let name = |class: u8| book.class_name(class).unwrap_or_else(|| class.to_string());
+    let deed = Deed::new("graven.retention.list", book.log().meta().name.as_str());
+    audit.note(&who(request), deed).await.map_err(|error| refuse(&error, core))?;
+    let name = |class: u8| rules.class_name(class).unwrap_or_else(|| class.to_string());
     let keep = |seconds: u64| prost_types::Duration {
         seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
         nanos: 0,

@@ -1,7 +1,7 @@
 //! `Query`, `Tail` and `Reveal`: each is in the access log before anything is told.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -18,7 +18,7 @@ use tonic::{Request, Status};
 
 use super::watch::Watch;
 use super::{Admitted, Answers, admit, may, refuse, who};
-use crate::access::Permission;
+use crate::access::{Caller, Denied, Permission};
 use crate::core::{Core, blocking};
 use crate::log::wait;
 use crate::message::tree_head;
@@ -84,6 +84,7 @@ pub(super) async fn tail(
     let Admitted { audit, book } = admit(core, &request, &request.get_ref().log, Permission::Query)?;
     let visible = visible(core, &request, &book, request.get_ref().without_raw);
     let who = who(&request);
+    let expires = request.extensions().get::<Caller>().and_then(Caller::expires);
     let asked = request.into_inner();
     let query = parse(&asked.query, core)?;
     let size = book.log().head().size().get();
@@ -99,8 +100,8 @@ pub(super) async fn tail(
         .with("revealed", !visible.is_empty());
     audit.note(&who, deed).await.map_err(|error| refuse(&error, core))?;
     let close = Closing { watch: core.watch.clone(), book, who, words, from: next, told: 0, next };
-    let following =
-        Following { core: core.clone(), close, query, visible, text: asked.query, ends: asked.until_now };
+    let (core, text, ends) = (core.clone(), asked.query, asked.until_now);
+    let following = Following { core, close, query, visible, text, ends, expires };
     let answers = stream::try_unfold(following, |mut following| async move {
         Ok(following.step().await?.map(|answer| (answer, following)))
     });
@@ -115,12 +116,17 @@ struct Following {
     visible: Vec<Group>,
     text: String,
     ends: bool,
+    /// When the caller's token is over: nobody goes on reading by it.
+    expires: Option<SystemTime>,
 }
 
 impl Following {
     /// The next message: what matches among the leaves that are published, or `None` at the end.
     async fn step(&mut self) -> Result<Option<v1::TailResponse>, Status> {
         loop {
+            if self.expires.is_some_and(|expires| expires <= SystemTime::now()) {
+                return Err(Denied::Expired.refusal().into());
+            }
             let size = self.close.book.log().head().size().get();
             if self.close.next >= size {
                 if self.ends {
@@ -303,7 +309,7 @@ fn groups(words: &[String]) -> Result<Vec<Group>, Refusal> {
 }
 
 fn parse(text: &str, core: &Core) -> Result<Query, Refusal> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Time(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
     Query::parse(text, now).map_err(|error| refuse(&AuditError::Query(error), core))
 }
