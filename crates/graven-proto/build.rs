@@ -8,7 +8,7 @@ use prost::Message as _;
 const PROTO_ROOT: &str = "../../proto";
 
 /// The files of the package, in the order of their dependence.
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "graven/v1/types.proto",
     "graven/v1/errors.proto",
     "graven/v1/log_service.proto",
@@ -16,6 +16,8 @@ const FILES: [&str; 7] = [
     "graven/v1/witness_service.proto",
     "graven/v1/event.proto",
     "graven/v1/audit_service.proto",
+    "graven/v1/scope_service.proto",
+    "graven/v1/alert_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -62,6 +62,21 @@ pub enum AuditError {
     /// A hold forbids it.
     #[error("hold {0} covers the person: release it first")]
     Held(Ref),
+    /// The state that a decision needs is not here.
+    #[error("the log has {size} leaves, fewer than the decision is to take into account: ask again in a moment")]
+    StateBehind {
+        /// How many there are.
+        size: u64,
+    },
+    /// What a decision depends on changed meanwhile.
+    #[error("what the decision depends on changed since: ask for the newest state")]
+    StateChanged {
+        /// The newest size.
+        size: u64,
+    },
+    /// The entry is no decision.
+    #[error("entry {0} is no decision")]
+    NotADecision(u64),
     /// The access log does not take what would be told.
     #[error("the access log cannot record this, so it is not told: {0}")]
     Unrecorded(Box<AuditError>),

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use graven_event::facts::{GapFacts, Genesis, KeyText};
+use graven_event::facts::{Genesis, KeyText};
 use graven_event::producers::NumberError;
 use graven_event::{Facts, Frame, LogState, Ref, Time, Unplaced, Word};
 use graven_log::{Draft, Kind, Leaf, LogMeta, LogName, Refusal, Sequencer, Sequencers};
@@ -109,8 +109,8 @@ impl Sequencer for Hook {
             late.extend(state.take(&Frame { log_time, previous, ..frame }, leaf.hash));
             leaves.push(leaf);
         }
-        for gap in late {
-            leaves.extend(follow_up(&mut state, gap, Time(time_ns), leaves.last()));
+        for (at, facts) in late.into_iter().enumerate() {
+            leaves.extend(follow_up(&mut state, facts, log_time, at, leaves.last()));
         }
         Ok(leaves)
     }
@@ -178,12 +178,13 @@ fn check(state: &LogState, frames: &[Frame]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The entry that a number came after it was said to be missing.
-fn follow_up(state: &mut LogState, gap: GapFacts, log_time: Time, after: Option<&Leaf>) -> Option<Leaf> {
-    let id = derived_id(&[after?.hash.as_bytes(), &gap.first.to_be_bytes()[..]].concat());
-    let frame = Frame { log_time, ..bare(Facts::Filled(gap), id) };
+/// A leaf that follows from those of a request: a number came after it was said to be missing, a rule fired.
+fn follow_up(state: &mut LogState, facts: Facts, log_time: Time, at: usize, after: Option<&Leaf>) -> Option<Leaf> {
+    let id = derived_id(&[after?.hash.as_bytes(), &(at as u64).to_be_bytes()[..]].concat());
+    let frame = Frame { log_time, ..bare(facts, id) };
     let leaf = Leaf::new(Bytes::from(frame.encode().ok()?), None);
-    state.take(&frame, leaf.hash);
+    // Nothing follows from what follows.
+    drop(state.take(&frame, leaf.hash));
     Some(leaf)
 }
 

@@ -26,6 +26,7 @@ mod hook;
 mod keep;
 mod read;
 mod record;
+pub mod scopes;
 
 pub use access::{Deed, Who};
 pub use audit::{ACCESS_LOG, Audit, AuditOptions, Master, OpenError};

@@ -9,12 +9,14 @@
 //! * [`disclosure`]: chosen groups of an event with the proof that it is in a log, for anybody to check offline.
 //! * [`producers`] and [`rules`]: what the leaves of a log say about gaps, and about keeping and erasing. Folds: functions of the
 //!   leaves and nothing else.
+//! * [`scopes`]: who may do what, as the leaves of a log say; [`alerts`]: what its built-in rules find in them. Folds too.
 //! * [`query`]: the language in which events are asked for, and the blinded terms by which an index finds them.
 //!
 //! # What is not
 //! No I/O, clock, randomness or async: keys, times and random bytes are arguments. Nothing about trees and signatures: that a leaf is in
 //! a log is proven by `graven-merkle` and `graven-note`.
 
+pub mod alerts;
 pub mod catalogue;
 mod check;
 mod codec;
@@ -29,6 +31,7 @@ pub mod payload;
 pub mod producers;
 pub mod query;
 pub mod rules;
+pub mod scopes;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -36,12 +36,15 @@ impl ErrorReason {
             | Self::QueryInvalid
             | Self::GroupUnknown
             | Self::RetentionInvalid
-            | Self::FieldInvalid => Code::InvalidArgument,
+            | Self::FieldInvalid
+            | Self::RuleInvalid
+            | Self::NotADecision => Code::InvalidArgument,
             Self::LogNotFound
             | Self::LeafHashNotFound
             | Self::SubjectUnknown
             | Self::RetentionUnknown
-            | Self::HoldUnknown => Code::NotFound,
+            | Self::HoldUnknown
+            | Self::RuleUnknown => Code::NotFound,
             Self::IndexBeyondTree | Self::SizeBeyondTree => Code::OutOfRange,
             Self::IdempotencyKeyReused | Self::LogExists | Self::SequenceUsed => Code::AlreadyExists,
             Self::LogFrozen
@@ -52,7 +55,8 @@ impl ErrorReason {
             | Self::ClockSuspect
             | Self::NotPending
             | Self::RotationOvertaken
-            | Self::HoldForbids => Code::FailedPrecondition,
+            | Self::HoldForbids
+            | Self::CommandRefused => Code::FailedPrecondition,
             Self::Overloaded | Self::DiskFull | Self::TooManyLogs => Code::ResourceExhausted,
             Self::ShuttingDown
             | Self::StoragePoisoned
@@ -61,7 +65,9 @@ impl ErrorReason {
             | Self::WitnessesAwaited
             | Self::IndexBehind
             | Self::AccessUnrecorded
-            | Self::IssuerUnreachable => Code::Unavailable,
+            | Self::IssuerUnreachable
+            | Self::StateBehind => Code::Unavailable,
+            Self::StateChanged => Code::Aborted,
             Self::WaitTimedOut => Code::DeadlineExceeded,
             Self::StoredDataDamaged => Code::DataLoss,
             Self::LogKindUnsupported => Code::Unimplemented,

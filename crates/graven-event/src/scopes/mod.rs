@@ -1,0 +1,94 @@
+//! Who may do what: OAuth scopes, grants and decisions, as the leaves of a log say.
+//!
+//! The state is a fold: `state(n)` is a function of the first n leaves and nothing else, and its only clock is the log time that stands in
+//! them. A [command](crate::facts::ScopeCommand) is [judged](ScopeState::judge) by the state after all leaves before it and becomes a leaf
+//! either way; only one that was not refused [counts](ScopeState::take). A decision is [made](ScopeState::decide) from its inputs and that
+//! state, so whoever has the leaves makes it again.
+//!
+//! People and applications are [references](Ref) here. Whoever is erased keeps theirs in the leaves, so an erasure changes no
+//! state; the same name that comes again later is somebody new.
+
+mod decide;
+mod grant;
+mod judge;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use decide::{Reason, Verdict};
+pub use grant::{Definition, Grant, Review, Status, Use};
+pub use judge::Refused;
+
+use crate::facts::{Facts, Ref, Word};
+use crate::time::Time;
+
+/// The version of the rules by which commands are judged and decisions are made. Leaves name theirs; an older one is never changed.
+pub const RULES: u8 = 1;
+/// Most scopes of a log.
+pub const MAX_SCOPES: usize = 4096;
+/// Most grants that a state remembers. The oldest that ended are forgotten first; where all count or wait, one more is refused.
+pub const MAX_GRANTS: usize = 100_000;
+/// Most administrators.
+pub const MAX_ADMINISTRATORS: usize = 64;
+/// Most open reviews, and most grants of one.
+pub const MAX_REVIEWS: usize = 64;
+/// Most revoked tokens that have not ended.
+pub const MAX_REVOKED_TOKENS: usize = 1_000_000;
+
+/// What a log says about scopes after its first leaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopeState {
+    scopes: BTreeMap<Word, Definition>,
+    grants: BTreeMap<Ref, Grant>,
+    administrators: BTreeMap<Ref, u64>,
+    /// How often administrators changed.
+    appointments: u64,
+    tokens: BTreeMap<Ref, grant::Revoked>,
+    reviews: BTreeMap<Ref, Review>,
+}
+
+impl ScopeState {
+    /// Takes in the leaf at an index: a genesis, a command that was not refused, a decision, a sum of decisions. Others say nothing here.
+    pub fn take(&mut self, index: u64, log_time: Time, facts: &Facts) {
+        let _ = (index, log_time, facts);
+        unimplemented!()
+    }
+
+    /// The scopes that are defined.
+    pub fn scopes(&self) -> impl Iterator<Item = (&Word, &Definition)> {
+        self.scopes.iter()
+    }
+
+    /// A grant that the state remembers.
+    pub fn grant(&self, grant: Ref) -> Option<&Grant> {
+        self.grants.get(&grant)
+    }
+
+    /// The grants that the state remembers, by number.
+    pub fn grants(&self) -> impl Iterator<Item = (Ref, &Grant)> {
+        self.grants.iter().map(|(number, grant)| (*number, grant))
+    }
+
+    /// The administrators, each with the index of the leaf that appointed them.
+    pub fn administrators(&self) -> impl Iterator<Item = (Ref, u64)> {
+        self.administrators.iter().map(|(who, index)| (*who, *index))
+    }
+
+    /// How often administrators changed: the `revision` of a command that the recovery key signs.
+    pub fn appointments(&self) -> u64 {
+        self.appointments
+    }
+
+    /// The reviews that are open, or were closed not long ago.
+    pub fn reviews(&self) -> impl Iterator<Item = (Ref, &Review)> {
+        self.reviews.iter().map(|(number, review)| (*number, review))
+    }
+
+    /// Grants that count at `now` and did before `since`, each with those of its scopes that no decision used since then.
+    pub fn unused(&self, now: Time, since: Time) -> Vec<(Ref, Vec<Word>)> {
+        let _ = (now, since);
+        unimplemented!()
+    }
+}
