@@ -117,6 +117,11 @@ impl Server {
         if tokio::time::timeout(options.drain_timeout, core.watch.all_ended()).await.is_err() {
             tracing::error!("the access log does not have the ends of all calls");
         }
+        if let Some(audit) = &options.audit
+            && tokio::time::timeout(options.drain_timeout, audit.write_all_sums()).await.is_err()
+        {
+            tracing::error!("the last sums of decisions are not written");
+        }
         Ok(())
     }
 }
@@ -144,6 +149,7 @@ async fn keep_until(audit: Option<Arc<Audit>>, mut draining: watch::Receiver<boo
     tokio::select! {
         _ = draining.wait_for(|draining| *draining) => {}
         () = audit.clone().tell_gaps() => {}
+        () = audit.clone().write_sums() => {}
         () = audit.drop_expired() => {}
     }
 }
