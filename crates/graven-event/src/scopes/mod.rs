@@ -70,7 +70,7 @@ impl ScopeState {
         self.scopes.iter()
     }
 
-    /// What is said of a scope.
+    /// What is said of a scope; `None`: it is not defined.
     pub fn scope(&self, scope: &Word) -> Option<&Definition> {
         self.scopes.get(scope)
     }
