@@ -232,6 +232,7 @@ fn commanded(book: &Book, sequenced: Sequenced) -> Result<Commanded, AuditError>
     let revision = match (&command.refused, command.revision) {
         // One more than it was made for: what came after it is not this command's.
         (None, Some(revision)) if command.grant.is_some() => revision + 1,
+        (None, None) if command.command == Kind::RequestGrant as u8 => 1,
         _ => known.unwrap_or(0),
     };
     let id = command.grant.filter(|_| command.review.is_none()).or(command.review);
