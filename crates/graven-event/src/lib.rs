@@ -10,6 +10,7 @@
 //! * [`producers`] and [`rules`]: what the leaves of a log say about gaps, and about keeping and erasing. Folds: functions of the
 //!   leaves and nothing else.
 //! * [`scopes`]: who may do what, as the leaves of a log say; [`alerts`]: what its built-in rules find in them. Folds too.
+//! * [`replay`]: a log computed again, with each entry that says something else than what follows from those before it.
 //! * [`query`]: the language in which events are asked for, and the blinded terms by which an index finds them.
 //!
 //! # What is not
@@ -30,6 +31,7 @@ mod pack;
 pub mod payload;
 pub mod producers;
 pub mod query;
+pub mod replay;
 pub mod rules;
 pub mod scopes;
 mod state;

@@ -52,6 +52,9 @@ pub const MAX_REVIEW_ITEMS: usize = MAX_GRANTS;
 /// Most revoked tokens that a state remembers. Those that ended by themselves are forgotten first.
 pub const MAX_REVOKED_TOKENS: usize = 1_000_000;
 
+/// How long before its entry a decision was made at most: a sum of them may have waited longer.
+pub const MAX_DECISION_AGE: Time = Time::from_seconds(10);
+
 /// What a log says about scopes after its first leaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopeState {
