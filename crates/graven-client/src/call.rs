@@ -5,8 +5,9 @@ use std::{fmt, future::Future};
 use graven_proto::{
     Refusal,
     v1::{
-        ErrorReason, admin_service_client::AdminServiceClient, audit_service_client::AuditServiceClient,
-        log_service_client::LogServiceClient, witness_service_client::WitnessServiceClient,
+        ErrorReason, admin_service_client::AdminServiceClient, alert_service_client::AlertServiceClient,
+        audit_service_client::AuditServiceClient, log_service_client::LogServiceClient,
+        scope_service_client::ScopeServiceClient, witness_service_client::WitnessServiceClient,
     },
 };
 use tonic::{Code, Request, Response, Status};
@@ -136,6 +137,34 @@ where
     F: Future<Output = Result<Response<A>, Status>>,
 {
     repeat(retries, || rpc(pool.audit_service(), pool.request(request.clone()))).await
+}
+
+/// Calls `ScopeService` until it answers, as `retries` says.
+pub(crate) async fn call_scopes<Q, A, F>(
+    pool: &Pool,
+    retries: &RetryPolicy,
+    request: &Q,
+    rpc: impl Fn(ScopeServiceClient<Connection>, Request<Q>) -> F,
+) -> Result<A, CallError>
+where
+    Q: Clone,
+    F: Future<Output = Result<Response<A>, Status>>,
+{
+    repeat(retries, || rpc(pool.scope_service(), pool.request(request.clone()))).await
+}
+
+/// Calls `AlertService` until it answers, as `retries` says.
+pub(crate) async fn call_alerts<Q, A, F>(
+    pool: &Pool,
+    retries: &RetryPolicy,
+    request: &Q,
+    rpc: impl Fn(AlertServiceClient<Connection>, Request<Q>) -> F,
+) -> Result<A, CallError>
+where
+    Q: Clone,
+    F: Future<Output = Result<Response<A>, Status>>,
+{
+    repeat(retries, || rpc(pool.alert_service(), pool.request(request.clone()))).await
 }
 
 /// Calls `WitnessService` until it answers, as `retries` says.

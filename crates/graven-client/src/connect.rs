@@ -13,8 +13,9 @@ use std::{
 use graven_proto::{
     limits::MAX_MESSAGE_BYTES,
     v1::{
-        admin_service_client::AdminServiceClient, audit_service_client::AuditServiceClient,
-        log_service_client::LogServiceClient, witness_service_client::WitnessServiceClient,
+        admin_service_client::AdminServiceClient, alert_service_client::AlertServiceClient,
+        audit_service_client::AuditServiceClient, log_service_client::LogServiceClient,
+        scope_service_client::ScopeServiceClient, witness_service_client::WitnessServiceClient,
     },
 };
 use http::{HeaderValue, header::AUTHORIZATION};
@@ -218,6 +219,14 @@ impl Pool {
 
     pub(crate) fn audit_service(&self) -> AuditServiceClient<Connection> {
         AuditServiceClient::new(self.connection()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub(crate) fn scope_service(&self) -> ScopeServiceClient<Connection> {
+        ScopeServiceClient::new(self.connection()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub(crate) fn alert_service(&self) -> AlertServiceClient<Connection> {
+        AlertServiceClient::new(self.connection()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     pub(crate) fn witness_service(&self) -> WitnessServiceClient<Connection> {

@@ -32,7 +32,8 @@
 //! [`audit`] checks whole logs. It knows no network, so that a folder of tiles is audited without one; [`WebSite`]
 //! brings it the tiles of a log that is on the web.
 //!
-//! [`events`] has what only logs of events have: recording, queries, disclosures, erasure.
+//! [`events`] has what only logs of events have: recording, queries, disclosures, erasure. [`scopes`] has who may do what, [`alerts`] what
+//! rules find.
 //!
 //! [`monitor`] watches a log over years, across restarts. A witness that comes to a log follows its [`Offers`].
 //!
@@ -48,6 +49,7 @@
 
 mod address;
 mod admin;
+pub mod alerts;
 mod append;
 pub mod audit;
 mod batch;
@@ -69,6 +71,7 @@ mod prove;
 mod range;
 mod retry;
 mod rotate;
+pub mod scopes;
 mod stream;
 mod tls;
 mod trust;
@@ -101,7 +104,7 @@ pub use tls::TlsProblem;
 pub use trust::{ProofRefused, StaleHead, Trust, TrustError, UntrustedHead};
 pub use watch::Watch;
 pub use web::{WebError, WebOptions, WebSite};
-pub use webhook::Webhook;
+pub use webhook::{Webhook, WebhookSecret};
 
 #[doc(no_inline)]
 pub use tonic::Code;

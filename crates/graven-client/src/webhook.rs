@@ -1,10 +1,23 @@
 //! Telling somebody's web server: JSON by POST, tried again where that may help.
+//!
+//! With a [secret](WebhookSecret) each request is signed, so that the receiver knows who sends, and that it is new:
+//!
+//! ```text
+//! graven-signature: t=1764230400,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd
+//!
+//! t   seconds since 1970 at this attempt: refuse what is older than some minutes
+//! v1  HMAC-SHA256 in hex, keyed with the secret, over the digits of t, a full stop, and the body as it came
+//! ```
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{
-    HeaderValue, Method, Request,
+    HeaderName, HeaderValue, Method, Request,
     header::{CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::Full;
@@ -12,6 +25,7 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use sha2::Sha256;
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -25,11 +39,44 @@ use crate::{
 /// How long one attempt may take, from the name to the head of the answer.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The header that a signed request carries.
+const SIGNATURE: HeaderName = HeaderName::from_static("graven-signature");
+
+/// Fewer bytes could be guessed.
+const MIN_SECRET_BYTES: usize = 16;
+
+/// What a sender and a receiver of webhooks share. Never printed.
+#[derive(Clone)]
+pub struct WebhookSecret(Hmac<Sha256>);
+
+impl WebhookSecret {
+    /// Any bytes, as long as there are 16 at least; `None` where there are fewer.
+    #[must_use]
+    pub fn new(secret: &[u8]) -> Option<Self> {
+        let long_enough = secret.len() >= MIN_SECRET_BYTES;
+        long_enough.then(|| Hmac::new_from_slice(secret).ok().map(Self)).flatten()
+    }
+
+    /// The value of the header for a body that is sent now.
+    fn sign(&self, seconds: u64, body: &[u8]) -> String {
+        let mac = self.0.clone().chain_update(seconds.to_string()).chain_update(b".").chain_update(body);
+        let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("t={seconds},v1={hex}")
+    }
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookSecret")
+    }
+}
+
 /// An address that takes JSON. Redirects are not followed, and of an answer only its status is read.
 pub struct Webhook {
     at: Address,
     client: Client<Dialer, Full<Bytes>>,
     retries: RetryPolicy,
+    secret: Option<WebhookSecret>,
 }
 
 impl Webhook {
@@ -49,7 +96,13 @@ impl Webhook {
             last_words: LastWords::default(),
         };
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(dialer);
-        Ok(Self { at, client, retries })
+        Ok(Self { at, client, retries, secret: None })
+    }
+
+    /// The same, signing each request.
+    #[must_use]
+    pub fn signed_by(self, secret: WebhookSecret) -> Self {
+        Self { secret: Some(secret), ..self }
     }
 
     /// Sends this, and waits until it is taken, or is not for good.
@@ -74,11 +127,16 @@ impl Webhook {
     }
 
     async fn attempt(&self, body: Bytes) -> Result<(), WebError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let signature = self.secret.as_ref().map(|secret| secret.sign(now, &body));
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.at.uri().clone();
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(connect::USER_AGENT));
+        if let Some(signature) = signature.and_then(|it| HeaderValue::try_from(it).ok()) {
+            request.headers_mut().insert(SIGNATURE, signature);
+        }
         let answer = self.client.request(request).await.map_err(|error| match DialError::within(&error) {
             Some(error) => WebError::Dial(error.clone()),
             None => WebError::Interrupted(dial::deepest(&error)),
@@ -93,5 +151,21 @@ impl Webhook {
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Webhook").field("host", &self.at.host()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_of_the_time_and_the_body() {
+        let secret = WebhookSecret::new(b"0123456789abcdef").unwrap();
+        let signed = secret.sign(1_764_230_400, b"{}");
+        // printf '1764230400.{}' | openssl dgst -sha256 -hmac 0123456789abcdef
+        assert_eq!(signed, "t=1764230400,v1=cedfc831b5b8e57bbb34a4099a08733660424aa1b3b358e3e51e1e84552f421e");
+        assert_ne!(secret.sign(1_764_230_401, b"{}")[13..], signed[13..]);
+        assert_eq!(format!("{secret:?}"), "WebhookSecret");
+        assert!(WebhookSecret::new(b"short").is_none());
     }
 }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    alerts::AlertsArgs,
     append::AppendArgs,
     audit::AuditArgs,
+    check::CheckArgs,
     config::ConfigArgs,
     consistency::ConsistencyArgs,
     demo::DemoArgs,
@@ -16,6 +18,7 @@ use crate::{
     },
     evidence::EvidenceArgs,
     exit,
+    explain::ExplainArgs,
     fsck::FsckArgs,
     get::GetArgs,
     head::HeadArgs,
@@ -27,6 +30,9 @@ use crate::{
     monitor::MonitorArgs,
     prove::ProveArgs,
     recover::RecoverArgs,
+    replay::ReplayArgs,
+    rules::RulesArgs,
+    scopes::ScopesArgs,
     serve::ServeArgs,
     token::TokenArgs,
     verify::VerifyArgs,
@@ -51,6 +57,7 @@ Examples:
   graven log create access-log --kind events               # a log of audit events
   graven import cloudtrail --log access-log trail.json.gz
   graven query --log access-log 'outcome:denied since:24h'
+  graven check --log access-log --client billing --scope payroll.read
 
 Words:
   origin   the name of a log, unique in the world: example.com/audit. Its last part is NAME
@@ -102,6 +109,12 @@ pub(crate) enum Command {
     Erase(EraseArgs),
     Retention(RetentionArgs),
     Hold(HoldArgs),
+    Scopes(ScopesArgs),
+    Check(CheckArgs),
+    Explain(ExplainArgs),
+    Replay(ReplayArgs),
+    Rules(RulesArgs),
+    Alerts(AlertsArgs),
 }
 
 impl Command {
@@ -117,6 +130,12 @@ impl Command {
             Self::Audit(args) => &args.log,
             Self::Query(args) => &args.log,
             Self::Reveal(args) => &args.log,
+            Self::Scopes(args) => args.log()?,
+            Self::Check(args) => &args.log,
+            Self::Explain(args) => &args.log,
+            Self::Replay(args) => &args.log,
+            Self::Evidence(args) => args.log()?,
+            Self::Alerts(args) => &args.log,
             _ => return None,
         };
         Some(log.evidence_folder())

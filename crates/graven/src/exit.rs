@@ -7,6 +7,7 @@ use graven_client::{
     StreamError, TlsProblem, TrustError,
     audit::{RemoteAuditError, SiteError},
     events::RevealError,
+    scopes::CommandError,
 };
 use graven_log::{InitError, OpenError, RestoreError};
 use graven_note::VerifiedEvidence;
@@ -145,6 +146,21 @@ fn advice_on_dial(error: &DialError) -> Option<&'static str> {
     }
 }
 
+/// What to do about a command that does not count.
+fn advice_on_refusal(error: &CommandError) -> Option<&'static str> {
+    let CommandError::Refused { why, .. } = error else { return None };
+    match why.as_str() {
+        "stale-revision" => Some("it changed since: look at it again with `graven scopes grants`, then repeat"),
+        "self-grant" => Some("somebody else has to ask"),
+        "self-approval" | "beneficiary-approves" | "approved-before" => Some("somebody else has to"),
+        "administrators-only" => Some("`graven scopes list` names the administrators"),
+        "approvers-only" => Some("`graven scopes list` names who may"),
+        "scope-unknown" => Some("define it first, with `graven scopes define`"),
+        "needs-new-request" => Some("it takes more than one approval: ask anew, with `graven scopes request`"),
+        _ => None,
+    }
+}
+
 /// A refusal says what its server knows of itself.
 fn exit_of_call(error: &CallError) -> Exit {
     match error.reason() {
@@ -196,6 +212,15 @@ impl From<AppendError> for Failure {
         match error.call() {
             Some(call) => Self::of_call(call, &error),
             None => Self::new(exit_of(error.fault()), &error).proven_by(error.evidence()),
+        }
+    }
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Send(error) => error.into(),
+            refused => Self { advice: advice_on_refusal(&refused), ..Self::trouble(&refused) },
         }
     }
 }

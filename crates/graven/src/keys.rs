@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64ct::{Base64, Encoding};
 use clap::{Args, Subcommand};
 use graven_client::{CallError, ErrorReason};
+use graven_event::facts::Command as Appointing;
 use graven_log::{Env, LogName};
 use graven_merkle::TreeSize;
 use graven_note::{KeyName, LocalSigner, Policy, RotationText, SignatureType, Signer as _, VerifierKey};
@@ -111,10 +113,10 @@ struct RotateArgs {
     server: ServerArgs,
 }
 
-/// Authorise a request of `graven keys rotate`, on the machine that has the recovery key
+/// Authorise a request of `graven keys rotate` or a statement of `graven scopes appoint`, on the machine that has the recovery key
 #[derive(Args, Debug)]
 struct AuthoriseArgs {
-    /// The request
+    /// The request, or the statement
     #[arg(value_name = "FILE")]
     request: PathBuf,
 
@@ -213,7 +215,14 @@ fn outrun(error: &CallError) -> Option<u64> {
 }
 
 fn authorise(args: &AuthoriseArgs) -> Outcome {
-    let request = fs::read_to_string(&args.request).map_err(|error| Failure::file(&args.request, &error))?;
+    let request = fs::read(&args.request).map_err(|error| Failure::file(&args.request, &error))?;
+    if request.starts_with(COMMAND) {
+        let signature = sign_appointment(&args.recovery_key, &request)?;
+        output::note("next: graven scopes appoint WHO --statement STATEMENT --signature SIGNATURE");
+        return output::line(output::base64(signature));
+    }
+    let request = String::from_utf8(request)
+        .map_err(|_| Failure::trouble(format_args!("{} is no request", args.request.display())))?;
     let bad = |error| Failure::trouble(format_args!("{}: {error}", args.request.display()));
     let text = RotationText::parse(&request).map_err(bad)?;
     let recovery = load_recovery(&args.recovery_key, text.origin().as_str())?;
@@ -259,6 +268,33 @@ async fn history(args: &HistoryArgs) -> Outcome {
         output::note("its keys are those that it began with");
     }
     output::bytes(history.as_bytes())
+}
+
+/// What the statement of a command about scopes begins with, and that of an appointment goes on with after the line of its origin.
+const COMMAND: &[u8] = b"graven command v1\n";
+const APPOINTS: [u8; 4] = [1, 0, 1, Appointing::AppointAdministrator as u8];
+
+/// The recovery key's signature of a statement that makes somebody an administrator of scopes, and of no other.
+pub(crate) fn sign_appointment(recovery_key: &Path, statement: &[u8]) -> Outcome<Vec<u8>> {
+    let other = || Failure::check_failed("what is to be signed is no statement that appoints an administrator");
+    let rest = statement.strip_prefix(COMMAND).ok_or_else(other)?;
+    let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(other)?;
+    let (origin, command) = rest.split_at(end);
+    if !command[1..].starts_with(&APPOINTS) {
+        return Err(other());
+    }
+    let origin = std::str::from_utf8(origin).map_err(|_| other())?;
+    let recovery = load_recovery(recovery_key, origin)?;
+    output::note(format_args!("recovery key {}", recovery.vkey()));
+    output::note(format_args!("{}: signs that somebody becomes an administrator of scopes", output::shown(origin)));
+    recovery.sign_statement(statement).map_err(Failure::trouble)
+}
+
+/// The signature in a file that [`authorise`] printed.
+pub(crate) fn read_signature(file: &Path, text: &[u8]) -> Outcome<Vec<u8>> {
+    let text = std::str::from_utf8(text).map(str::trim).ok();
+    let decoded = text.and_then(|text| Base64::decode_vec(text).ok());
+    decoded.ok_or_else(|| Failure::trouble(format_args!("{} is no signature", file.display())))
 }
 
 /// The recovery key that the data directory names.

@@ -1,7 +1,9 @@
 //! The `graven` command: see [`cli`] for what it can be told, [`exit`] for how it ends.
 
+mod alerts;
 mod append;
 mod audit;
+mod check;
 mod cli;
 mod config;
 mod consistency;
@@ -10,6 +12,7 @@ mod demo;
 mod events;
 mod evidence;
 mod exit;
+mod explain;
 mod fsck;
 mod get;
 mod head;
@@ -26,8 +29,12 @@ mod output;
 mod prove;
 mod recover;
 mod remote;
+mod replay;
+mod rules;
+mod scopes;
 mod serve;
 mod settings;
+mod table;
 mod telemetry;
 mod token;
 mod trust;
@@ -89,7 +96,7 @@ async fn run(command: Command) -> Outcome {
         Command::Config(args) => config::run(args),
         Command::Health(args) => health::run(args).await,
         Command::Log(args) => logs::run(args).await,
-        Command::Evidence(args) => evidence::run(&args),
+        Command::Evidence(args) => evidence::run(args).await,
         Command::Monitor(args) => monitor::run(args).await,
         Command::Record(args) => events::record::run(args).await,
         Command::Import(args) => events::import::run(args).await,
@@ -99,5 +106,11 @@ async fn run(command: Command) -> Outcome {
         Command::Erase(args) => events::erase::run(args).await,
         Command::Retention(args) => events::retention::run(args).await,
         Command::Hold(args) => events::hold::run(args).await,
+        Command::Scopes(args) => scopes::run(args).await,
+        Command::Check(args) => check::run(args).await,
+        Command::Explain(args) => explain::run(args).await,
+        Command::Replay(args) => replay::run(args).await,
+        Command::Rules(args) => rules::run(args).await,
+        Command::Alerts(args) => alerts::run(args).await,
     }
 }

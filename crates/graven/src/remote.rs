@@ -4,7 +4,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 use graven_client::{
-    Appender, Client, ConnectOptions, ErrorReason, FileHeadStore, LogClient, ReportedLog, events::EventLog,
+    Appender, Client, ConnectOptions, ErrorReason, FileHeadStore, LogClient, ReportedLog, alerts::AlertLog,
+    events::EventLog, scopes::ScopeLog,
 };
 
 use crate::{
@@ -75,6 +76,16 @@ impl LogAtServer {
     /// The log as one of events, without trust.
     pub(crate) async fn events(&self) -> Outcome<EventLog> {
         Ok(self.server.connect().await?.events(self.log.clone().unwrap_or_default()))
+    }
+
+    /// The log's scopes, without trust.
+    pub(crate) async fn scopes(&self) -> Outcome<ScopeLog> {
+        Ok(self.server.connect().await?.scopes(self.log.clone().unwrap_or_default()))
+    }
+
+    /// The log's rules and alerts, without trust.
+    pub(crate) async fn alerts(&self) -> Outcome<AlertLog> {
+        Ok(self.server.connect().await?.alerts(self.log.clone().unwrap_or_default()))
     }
 
     /// The log for appending alone, without trust.
