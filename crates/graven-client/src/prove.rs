@@ -223,8 +223,11 @@ impl LogClient {
         Ok(VerifiedConsistency { from, from_root, to, to_root, proof, head })
     }
 
-    /// Proves that entries with these hashes, known here, are under `head`.
-    pub(crate) async fn prove_leaves(
+    /// Proves that entries with these hashes, known here, are under `head`: at `indices`, strictly increasing and at most 1,024.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn prove_leaves(
         &self,
         head: &VerifiedHead,
         indices: Vec<LeafIndex>,

@@ -6,6 +6,7 @@ use graven_client::{
     alerts::{Alert, AlertOptions, Severity},
     events::{EventLog, Query},
 };
+use graven_merkle::LeafIndex;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// How many alerts stand before what is followed.
-const NEWEST: usize = 10;
+const NEWEST: u32 = 10;
 
 const EXAMPLES: &str = "\
 An alert is an entry of the log: it names the rule by its hash and the entries that fired it. Without --from the newest 10 are printed, oldest \
@@ -86,36 +87,51 @@ pub(crate) async fn run(args: AlertsArgs) -> Outcome {
         Some(log) => log.alerts(),
         None => args.log.at.alerts().await?,
     };
-    let (first, end) = known(&args.log.at.events().await?).await?;
-    let from = args.from.unwrap_or(first);
-    let min_severity = args.min_severity.map(Severity::from);
-    let mut watch = log.watch(AlertOptions { from: Some(from), min_severity });
+    let known = Known::of(&args.log.at.events().await?).await?;
+    let from = args.from.unwrap_or(known.first);
     if !args.json {
         output::line(header())?;
     }
-    while args.follow || watch.position().is_some_and(|position| position < end) {
-        for alert in watch.look().await? {
-            if !args.follow && alert.index().is_some_and(|index| index.get() >= end) {
-                break;
-            }
+    let Some(last) = known.last.filter(|last| *last >= from).or(args.follow.then_some(0)) else { return Ok(()) };
+    let min_severity = args.min_severity.map(Severity::from);
+    // Whoever waits for the last one that there is must not have it left out.
+    let at_server = min_severity.filter(|_| args.follow);
+    let mut watch = log.watch(AlertOptions { from: Some(from), min_severity: at_server });
+    while let Some(alert) = watch.next().await? {
+        let index = alert.index().map_or(0, LeafIndex::get);
+        if !args.follow && index > last {
+            break;
+        }
+        if min_severity.is_none_or(|least| alert.severity() >= least) {
             args.print(&alert, proving.as_ref()).await?;
+        }
+        if !args.follow && index == last {
+            break;
         }
     }
     Ok(())
 }
 
-/// Where the newest alerts begin, and how many entries there are.
-async fn known(log: &EventLog) -> Outcome<(u64, u64)> {
-    let mut hits = log.query(Query::new("kind:alert").page_size(10).without_raw());
-    let (mut first, mut end) = (None, None);
-    for _ in 0..NEWEST {
-        let hit = hits.next().await?;
-        end = end.or(hits.complete_to());
-        let Some(hit) = hit else { break };
-        first = Some(hit.index().get());
+/// The alerts that there are.
+struct Known {
+    /// Where the newest begin.
+    first: u64,
+    /// The newest one.
+    last: Option<u64>,
+}
+
+impl Known {
+    async fn of(log: &EventLog) -> Outcome<Self> {
+        let mut hits = log.query(Query::new("kind:alert").page_size(NEWEST).without_raw());
+        let (mut first, mut last) = (None, None);
+        for _ in 0..NEWEST {
+            let Some(hit) = hits.next().await? else { break };
+            first = Some(hit.index().get());
+            last = last.or(first);
+        }
+        // Without any, what comes next is the first.
+        Ok(Self { first: first.or(hits.complete_to()).unwrap_or_default(), last })
     }
-    let end = end.unwrap_or_default();
-    Ok((first.unwrap_or(end), end))
 }
 
 impl AlertsArgs {

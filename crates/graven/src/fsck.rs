@@ -92,7 +92,7 @@ fn verdict_of_events(events: &BTreeMap<LogName, Checked>) -> Outcome {
 }
 
 /// The first thing that is wrong, if anything is.
-fn verdict(report: &FsckReport) -> Outcome {
+pub(crate) fn verdict(report: &FsckReport) -> Outcome {
     if let Some(journal) = &report.journal {
         // Entries that are missing as well went with it.
         return Err(Failure::check_failed(journal));

@@ -54,6 +54,13 @@
 //! [vault]                          # keys of the people in logs of events; see `vault`
 //! folder = "vault"
 //! master_key = "vault-key"
+//!
+//! [alerts]                         # alerts of logs of events, told to a web server; see `serve::alerting`
+//! webhook = "https://hooks.example.com/audit"
+//! secret_file = "webhook-secret"   # requests are signed with it
+//! log = "audit"                    # of this log alone
+//! min_severity = "low"             # or "medium", "high", "critical"
+//! ca = "hook-ca.pem"               # CAs of the web server; without it the system's
 //! ```
 
 use std::{
@@ -71,6 +78,7 @@ use http::{HeaderValue, Uri};
 use serde::Deserialize;
 
 use crate::exit::{Failure, Outcome};
+use crate::serve::alerting::AlertSettings;
 use crate::vault::VaultSettings;
 
 /// The longest time of a limit: a day.
@@ -105,6 +113,8 @@ pub(crate) struct Settings {
     witnessing: BTreeMap<String, WitnessSettings>,
     /// The key store of logs of events.
     pub(crate) vault: VaultSettings,
+    /// Whom to tell of alerts.
+    pub(crate) alerts: Option<AlertSettings>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -255,6 +265,9 @@ impl Settings {
             access.credentials = folder.join(&access.credentials);
         }
         settings.vault.relative_to(folder);
+        if let Some(alerts) = &mut settings.alerts {
+            alerts.relative_to(folder);
+        }
         settings.vault.check()?;
         for witnessing in settings.witnessing.values_mut() {
             witnessing.policy = folder.join(&witnessing.policy);
@@ -450,6 +463,7 @@ mod tests {
             ("traces", 2),
             ("witnessing", 1),
             ("vault", 2),
+            ("alerts", 5),
         ] {
             assert_eq!(documented[table].as_table().unwrap().len(), keys, "{table}");
         }

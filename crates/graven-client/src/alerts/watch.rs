@@ -202,17 +202,6 @@ impl AlertWatch {
         Ok(self.ready.pop_front())
     }
 
-    /// Looks whether there is more, and answers how far was looked: so a caller may end at a size. Alerts that are ready come first.
-    ///
-    /// # Errors
-    /// See [`ReadError`]. Nothing comes after one.
-    pub async fn look(&mut self) -> Result<Vec<Alert>, ReadError> {
-        if self.ready.is_empty() && !self.over {
-            self.receive().await.inspect_err(|_| self.over = true)?;
-        }
-        Ok(self.ready.drain(..).collect())
-    }
-
     /// Every entry below this index was looked at, once the alerts that are ready are read; `None` before the first answer.
     #[must_use]
     pub fn position(&self) -> Option<u64> {

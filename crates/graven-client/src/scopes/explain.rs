@@ -31,6 +31,7 @@ pub struct VerifiedExplanation {
     leaves: BTreeMap<LeafIndex, Bytes>,
     head: VerifiedHead,
     proof: VerifiedMulti,
+    is_truncated: bool,
 }
 
 impl VerifiedExplanation {
@@ -86,6 +87,12 @@ impl VerifiedExplanation {
     #[must_use]
     pub fn grants(&self) -> &[ReportedGrant] {
         &self.grants
+    }
+
+    /// Whether there were more grants than these: those that allowed it, and the newest.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.is_truncated
     }
 
     /// What was said of the scopes at that point.
@@ -157,6 +164,7 @@ impl LogClient {
             leaves,
             head,
             proof,
+            is_truncated: answer.truncated,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What was done about an application and a scope, under one proof.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use graven_event::{Facts, Ref};
 use graven_merkle::{Hash, LeafIndex, leaf_hash};
@@ -15,7 +15,9 @@ use crate::{
 
 /// Everything that a server tells of an application and a scope, each step proven to be in the log before anybody sees it.
 ///
-/// Each step counts as its leaf says, and belongs to a grant that an earlier step asked for. That a step was left out, this does not show.
+/// Each step counts as its leaf says, and is about a grant that an earlier step asked for, at the revision that the steps before left it
+/// at: so what changed a grant cannot be left out before another change of it. That the newest changes, requests or uses were left out, this does
+/// not show.
 #[derive(Clone, Debug)]
 pub struct VerifiedHistory {
     steps: Vec<Step>,
@@ -66,8 +68,8 @@ impl LogClient {
         let head = self.follower().accept_message(answer.head, known.as_ref()).await?;
         let steps = answer.steps.into_iter().map(Step::of).collect::<Result<Vec<_>, _>>()?;
         let proof = proven(&head, steps.iter().map(|step| (step.index(), leaf_hash(step.leaf()))), answer.proof)?;
-        if !answer.truncated && !belong_together(&steps) {
-            return Err(ReadError::WrongAnswer("a step about a grant that nobody asked for"));
+        if !answer.truncated {
+            belong_together(&steps).map_err(ReadError::WrongAnswer)?;
         }
         Ok(VerifiedHistory { steps, head, proof, is_truncated: answer.truncated })
     }
@@ -100,19 +102,32 @@ pub(super) fn proven(
     verified_multi(head.clone(), indices, hashes, message.to_merkle()?).map(Some)
 }
 
-/// Whether each step about a grant follows the one that asked for it.
-fn belong_together(steps: &[Step]) -> bool {
-    let mut asked = BTreeSet::<Ref>::new();
-    steps.iter().all(|step| match &step.frame().facts {
-        Facts::Scope(command) if step.what() == "request" => {
-            asked.extend(command.grant);
-            true
+/// What a reviewer says who changes nothing.
+const KEPT: u8 = 1;
+
+/// Whether each step about a grant follows the one that asked for it, and was made for the state that the steps before left.
+fn belong_together(steps: &[Step]) -> Result<(), &'static str> {
+    let mut revisions = BTreeMap::<Ref, u64>::new();
+    for step in steps {
+        match &step.frame().facts {
+            // A command that does not count may name a grant that never was.
+            Facts::Scope(command) if command.refused.is_some() => {}
+            Facts::Scope(command) => {
+                let Some(grant) = command.grant else { continue };
+                if step.what() == "request" {
+                    revisions.insert(grant, 1);
+                    continue;
+                }
+                let revision = revisions.get_mut(&grant).ok_or("a step about a grant that nobody asked for")?;
+                if step.what() != "attest" && command.revision.is_some_and(|meant| meant != *revision) {
+                    return Err("a history that lacks a step: the revisions of a grant do not follow each other");
+                }
+                let keeps = step.what() == "attest" && command.verdict == Some(KEPT);
+                *revision += u64::from(!keeps);
+            }
+            Facts::Decision(decision) if decision.grants.iter().any(|grant| revisions.contains_key(grant)) => {}
+            _ => return Err("the use of a grant that nobody asked for"),
         }
-        // A command may name a grant that never was.
-        Facts::Scope(command) => {
-            command.refused.is_some() || command.grant.is_none_or(|grant| asked.contains(&grant))
-        }
-        Facts::Decision(decision) => decision.grants.iter().any(|grant| asked.contains(grant)),
-        _ => false,
-    })
+    }
+    Ok(())
 }

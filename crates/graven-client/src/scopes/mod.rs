@@ -42,7 +42,7 @@ pub use command::{Command, CommandError, Commanded, Commanding, ProvenCommand, S
 pub use explain::VerifiedExplanation;
 pub use history::VerifiedHistory;
 pub use state::{
-    At, GrantFilter, GrantStatus, ReportedGrant, ReportedGrants, ReportedReview, ReportedScope, ReportedScopes,
+    At, GrantFilter, GrantStatus, ReportedGrant, ReportedGrants, ReportedReview, ReportedReviews, ReportedScope, ReportedScopes,
     ReportedUnused, ReportedUse,
 };
 pub use step::{Step, command_word};

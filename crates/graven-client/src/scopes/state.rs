@@ -146,6 +146,15 @@ pub struct ReportedUnused {
     pub is_truncated: bool,
 }
 
+/// Reviews, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportedReviews {
+    /// The reviews.
+    pub reviews: Vec<ReportedReview>,
+    /// Whether there were more than an answer holds.
+    pub is_truncated: bool,
+}
+
 /// A review of grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportedReview {
@@ -192,8 +201,8 @@ impl GrantStatus {
     }
 }
 
-/// Grants of one page, and pages at most: more than a log can have.
-const PAGE_GRANTS: u32 = 1_000;
+/// Scopes or grants of one page, and pages at most: more than a log can have.
+const PAGE_ITEMS: u32 = 1_000;
 const MAX_PAGES: u32 = 1_000;
 
 impl ScopeLog {
@@ -202,17 +211,33 @@ impl ScopeLog {
     /// # Errors
     /// See [`ReadError`].
     pub async fn scopes(&self, at: At) -> Result<ReportedScopes, ReadError> {
-        let request = v1::ListScopesRequest { log: self.name().to_owned(), at: point(at) };
-        let pool = self.log.pool();
-        let answer = call_scopes(pool, pool.retries(), &request, |mut scopes, request| async move {
-            scopes.list_scopes(request).await
-        })
-        .await?;
-        Ok(ReportedScopes {
-            scopes: answer.scopes.into_iter().map(ReportedScope::of).collect::<Result<_, _>>()?,
-            administrators: answer.administrators,
-            state_size: answer.state_size,
-        })
+        let mut request = v1::ListScopesRequest {
+            log: self.name().to_owned(),
+            at: point(at),
+            page_size: PAGE_ITEMS,
+            page_token: String::new(),
+        };
+        let mut found = ReportedScopes { scopes: Vec::new(), administrators: Vec::new(), state_size: 0 };
+        for _ in 0..MAX_PAGES {
+            let pool = self.log.pool();
+            let answer = call_scopes(pool, pool.retries(), &request, |mut scopes, request| async move {
+                scopes.list_scopes(request).await
+            })
+            .await?;
+            for scope in answer.scopes {
+                let scope = ReportedScope::of(scope)?;
+                if found.scopes.last().is_some_and(|last| last.scope >= scope.scope) {
+                    return Err(ReadError::WrongAnswer("scopes out of order"));
+                }
+                found.scopes.push(scope);
+            }
+            (found.administrators, found.state_size) = (answer.administrators, answer.state_size);
+            if answer.next_page_token.is_empty() {
+                return Ok(found);
+            }
+            request.page_token = answer.next_page_token;
+        }
+        Err(ReadError::WrongAnswer("pages that do not end"))
     }
 
     /// The grants that there are, over as many pages as it takes.
@@ -228,7 +253,7 @@ impl ScopeLog {
             subject: text(&filter.subject),
             scope: text(&filter.scope),
             status: filter.status.map_or(v1::GrantStatus::Unspecified, GrantStatus::message).into(),
-            page_size: PAGE_GRANTS,
+            page_size: PAGE_ITEMS,
             page_token: String::new(),
         };
         let mut found = ReportedGrants { grants: Vec::new(), state_size: 0 };
@@ -276,14 +301,15 @@ impl ScopeLog {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn reviews(&self) -> Result<Vec<ReportedReview>, ReadError> {
+    pub async fn reviews(&self) -> Result<ReportedReviews, ReadError> {
         let request = v1::ListReviewsRequest { log: self.name().to_owned() };
         let pool = self.log.pool();
         let answer = call_scopes(pool, pool.retries(), &request, |mut scopes, request| async move {
             scopes.list_reviews(request).await
         })
         .await?;
-        answer.reviews.into_iter().map(ReportedReview::of).collect()
+        let reviews = answer.reviews.into_iter().map(ReportedReview::of).collect::<Result<_, _>>()?;
+        Ok(ReportedReviews { reviews, is_truncated: answer.truncated })
     }
 }
 

@@ -73,7 +73,7 @@ impl Number {
         if let Some(review) = self.whole() {
             return Ok(review);
         }
-        Ok(self.among("review", log.reviews().await?, |review| review.review)?.review)
+        Ok(self.among("review", log.reviews().await?.reviews, |review| review.review)?.review)
     }
 }
 

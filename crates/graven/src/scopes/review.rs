@@ -150,7 +150,8 @@ async fn close(args: CloseArgs) -> Outcome {
 
 async fn list(args: ListArgs) -> Outcome {
     let log = args.log.scopes().await?;
-    let reviews = log.reviews().await?;
+    let found = log.reviews().await?;
+    let reviews = found.reviews;
     if args.json {
         return reviews.iter().map(show::review_json).try_for_each(output::line);
     }
@@ -166,7 +167,7 @@ async fn list(args: ListArgs) -> Outcome {
         output::line("\nto attest:")?;
         show::grants(&grants).print()?;
     }
-    output::note(format_args!("{} reviews", reviews.len()));
+    output::note(format_args!("{} reviews{}", reviews.len(), if found.is_truncated { ", and older ones" } else { "" }));
     Ok(())
 }
 

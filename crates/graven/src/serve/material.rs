@@ -25,7 +25,7 @@ use crate::{
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Mode bits that no key may have: writable by the group, or anything for others.
-const KEY_BITS: u32 = 0o037;
+pub(super) const KEY_BITS: u32 = 0o037;
 /// Mode bits that no file may have that says who may do what.
 pub(super) const WRITE_BITS: u32 = 0o022;
 /// No certificate, key or list of credentials is longer.

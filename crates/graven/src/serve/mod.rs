@@ -1,5 +1,6 @@
 //! `graven serve`: the server, until it is told to stop.
 
+pub(crate) mod alerting;
 mod material;
 mod prepare;
 
@@ -141,7 +142,7 @@ async fn serve(
     signals: Signals,
     hangup: Signal,
 ) -> Outcome {
-    let Prepared { data_dir, mut options, listen, ops, material, .. } = prepared;
+    let Prepared { data_dir, mut options, listen, ops, material, alerts, .. } = prepared;
     let (listener, address) = bind(listen).await?;
     let ops = bind_ops(ops).await?;
     let running = engine.start().map_err(Failure::trouble)?;
@@ -149,6 +150,7 @@ async fn serve(
     options.lookup = lookup;
     let audit = options.audit.clone();
     let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let telling = alerts.map(|alerts| alerts.start(engine.clone(), Env::system().fs, &data_dir)).transpose()?;
     let following_files = task::spawn(material.follow(hangup));
     let mut server = Server::new(engine.clone(), options);
     if let Some(listener) = ops {
@@ -162,6 +164,7 @@ async fn serve(
     let finish = async {
         let served = server.serve(listener, signals.first_then_guard()).await;
         following_files.abort();
+        telling.iter().for_each(task::JoinHandle::abort);
         let stopped = task::spawn_blocking(move || {
             drop(following);
             audit.iter().for_each(|audit| audit.stop());

@@ -14,6 +14,7 @@ use graven_server::{Open, ServerOptions, WitnessRoots};
 
 use super::{
     ServeArgs,
+    alerting::{AlertSettings, Alerting},
     material::{Material, WRITE_BITS, read, system_roots},
 };
 use crate::{
@@ -36,6 +37,7 @@ pub(crate) struct Prepared {
     pub(crate) traces: Option<TraceSettings>,
     pub(crate) dev: bool,
     pub(crate) vault: VaultSettings,
+    pub(crate) alerts: Option<Alerting>,
 }
 
 /// Where metrics are served.
@@ -78,6 +80,7 @@ impl Prepared {
             material,
             traces,
             dev: args.dev,
+            alerts: settings.alerts.as_ref().map(AlertSettings::prepare).transpose()?,
             vault: settings.vault,
         })
     }

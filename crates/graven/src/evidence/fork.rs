@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Subcommand};
 use graven_note::{
     Evidence, Origin, VerifiedCheckpoint, VerifiedEvidence, VerifierKey,
     evidence::{MAX_EVIDENCE_BYTES, Shows},
@@ -13,55 +12,14 @@ use graven_note::{
 use graven_store::{Fs, RealFs, fs::Mode};
 use serde_json::json;
 
+use super::VerifyArgs;
 use crate::{
     exit::{Failure, Outcome},
     output,
-    trust::TrustArgs,
 };
 
-const EXAMPLES: &str = "\
-Needs no server and no network. The keys are yours, as the log's operator published them: none is taken from the file. \
-Ends with exit code 0 where the file proves that the log's keys signed what cannot both be true, and with 1 where it \
-proves nothing.
-
-Examples:
-  graven evidence verify --policy audit.policy 3f0c…-5-a1baec9d-5-bf8d4e2c.evidence
-  graven evidence verify --key VKEY --origin example.com/audit FILE";
-
-/// Check evidence that a log signed two trees that cannot both be
-#[derive(Args, Debug)]
-pub(crate) struct EvidenceArgs {
-    #[command(subcommand)]
-    command: EvidenceCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum EvidenceCommand {
-    Verify(VerifyArgs),
-}
-
-/// Check, offline, what a file of evidence proves
-#[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
-struct VerifyArgs {
-    /// The file, as the commands that meet a split view write it
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-
-    /// The log that the keys given by --key are of [default: the one that they are named after]
-    #[arg(long, value_name = "ORIGIN", conflicts_with = "policy", help_heading = "Trust")]
-    origin: Option<String>,
-
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-
-    #[command(flatten)]
-    trust: TrustArgs,
-}
-
-pub(crate) fn run(args: &EvidenceArgs) -> Outcome {
-    let EvidenceCommand::Verify(args) = &args.command;
+/// Checks what a file of evidence proves.
+pub(super) fn check(args: &VerifyArgs) -> Outcome {
     let pinned = args.trust.demanded()?;
     let shown = args.file.display();
     let evidence = Evidence::parse(&read(&args.file)?);
