@@ -91,7 +91,7 @@ pub(super) fn replay(args: &ReplayArgs, path: &Path) -> Outcome<Replayed> {
     if replaying.root() != *head.root() {
         return Err(changed(path));
     }
-    Ok(replaying.finish())
+    replaying.finish()
 }
 
 /// The head in a file, where it counts and its entries lead to it.

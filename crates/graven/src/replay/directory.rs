@@ -37,7 +37,7 @@ pub(super) fn replay(args: &ReplayArgs, dir: &Path) -> Outcome<Vec<Replayed>> {
     // What is not as it was signed is worth no replay.
     fsck::verdict(&report)?;
     let mut done = looking.done;
-    done.extend(looking.under_way.map(|(_, replaying)| replaying.finish()));
+    done.extend(looking.under_way.map(|(_, replaying)| replaying.finish()).transpose()?);
     match (&args.log.at.log, done.is_empty()) {
         (Some(log), true) => Err(Failure::trouble(format_args!("{} has no log of events {log}", dir.display()))),
         (None, true) => Err(Failure::trouble(format_args!("{} has no log of events", dir.display()))),
@@ -75,7 +75,7 @@ impl Looking<'_> {
     fn take(&mut self, log: &LogMeta, index: u64, entry: &[u8]) -> Outcome {
         let is_other = self.under_way.as_ref().is_none_or(|(name, _)| *name != log.name);
         if is_other {
-            self.done.extend(self.under_way.take().map(|(_, replaying)| replaying.finish()));
+            self.done.extend(self.under_way.take().map(|(_, replaying)| replaying.finish()).transpose()?);
             let film = self.film(log)?;
             let replaying = Replaying::new(self.args, log.origin.as_str(), film)?;
             self.under_way = Some((log.name.clone(), replaying));

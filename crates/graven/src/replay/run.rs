@@ -93,10 +93,14 @@ impl<'a> Replaying<'a> {
         }
     }
 
-    pub(super) fn finish(self) -> Replayed {
+    /// Nothing follows any more.
+    pub(super) fn finish(mut self) -> Outcome<Replayed> {
+        for mismatch in self.replay.finish() {
+            self.report(&mismatch)?;
+        }
         let (size, root) = (self.size(), self.root());
         let Self { origin, counts, mismatches, first_mismatch, .. } = self;
-        Replayed { origin, size, root, counts, mismatches, first_mismatch }
+        Ok(Replayed { origin, size, root, counts, mismatches, first_mismatch })
     }
 
     fn report(&mut self, mismatch: &Mismatch) -> Outcome {

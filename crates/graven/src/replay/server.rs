@@ -43,5 +43,5 @@ pub(super) async fn replay(args: &ReplayArgs) -> Outcome<Replayed> {
         return Err(Failure::check_failed("the entries do not lead to the signed root that was begun with"));
     }
     saving.map_or(Ok(()), Writer::finish)?;
-    Ok(replaying.finish())
+    replaying.finish()
 }
