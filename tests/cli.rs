@@ -27,6 +27,8 @@ mod reads;
 mod recovering;
 #[path = "cli/rotating.rs"]
 mod rotating;
+#[path = "cli/scopes.rs"]
+mod scopes;
 #[path = "cli/serving.rs"]
 mod serving;
 #[path = "cli/tampering.rs"]

@@ -262,6 +262,12 @@ fn asks(facts: &DecisionFacts, asked: &Check) -> bool {
     let token = asked.token.as_ref();
     let time = |time: Option<Time>| time.map(Time::nanoseconds);
     let presented = token.map_or(&[][..], |token| &token.scopes);
+    let (consistency, bound) = match asked.freshness {
+        Freshness::Latest => (1, None),
+        Freshness::AtLeast(size) => (2, Some(size)),
+        Freshness::Exactly(size) => (3, Some(size)),
+        Freshness::AtMostOld(age) => (4, u64::try_from(age.as_nanos()).ok()),
+    };
     facts.action.as_str() == action
         && facts.subject.is_some() == asked.subject.is_some()
         && facts.token.is_some() == token.is_some()
@@ -270,6 +276,7 @@ fn asks(facts: &DecisionFacts, asked: &Check) -> bool {
         && same_words(&facts.scopes, asked.scopes.iter().map(String::as_str))
         && same_words(&facts.presented, presented.iter().map(String::as_str))
         && facts.resource.as_ref().map(Word::as_str) == asked.resource.as_deref()
+        && (facts.consistency, facts.bound) == (consistency, bound)
 }
 
 fn answers(facts: &DecisionFacts, outcome: Option<Outcome>, decided: &Decided) -> bool {

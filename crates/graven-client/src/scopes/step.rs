@@ -40,7 +40,7 @@ pub fn command_word(command: u8) -> Option<&'static str> {
         "revoke",
         "revoke-token",
         "rotate",
-        "review",
+        "open-review",
         "attest",
         "close-review",
         "appoint",

@@ -206,7 +206,9 @@ impl Telling {
     async fn run(mut self) {
         loop {
             let mut has_more = false;
-            for log in self.engine.logs().into_iter().filter(|log| self.alerting.is_told_of(log)) {
+            let mut logs = self.engine.logs();
+            logs.retain(|log| self.alerting.is_told_of(log));
+            for log in logs {
                 match self.look(log.clone()).await {
                     Ok(more) => has_more |= more,
                     Err(error) => {
