@@ -34,3 +34,5 @@ mod interface;
 mod make;
 #[path = "compat/operators.rs"]
 mod operators;
+#[path = "compat/scopes.rs"]
+mod scopes;

@@ -228,6 +228,9 @@ fn a_log_is_replayed_from_everywhere_and_its_film_is_what_a_scan_finds() {
     let reference = requested_for(&leaves, &grant);
     assert_eq!(indices(film), scanned(&leaves, reference));
     assert_eq!(film[0]["by"], "user:carol");
+    let stranger = by(&bench, &server, "alice", "replay --client other --json").ok().objects();
+    assert_eq!((stranger.len(), &stranger[0]["ended"]), (2, &"no-grant".into()));
+    by(&bench, &server, "alice", "replay --client nobody").refused(2, "nothing is known of");
 
     let ran = bench.run("replay --policy data/audit.policy --bundle audit.leaves").ok();
     assert!(ran.text().contains("all of it follows from the entries"), "{ran}");

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::{
     bench::{Bench, Ran, Server, finish},
     facts::{Facts, keep},
+    scopes,
 };
 
 /// An event that says all that one can.
@@ -33,6 +34,7 @@ fn scripts_go_on_working() {
     let mut facts = options();
     facts.extend(objects());
     facts.extend(objects_of_events());
+    facts.extend(scopes::objects(|command, object, facts| shape(command, "", object, facts)));
     facts.extend(exit_codes());
     keep("command.txt", &facts);
 }

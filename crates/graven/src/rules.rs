@@ -1,6 +1,9 @@
 //! `graven rules`: what is to raise an alert.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use graven_client::alerts::{ReportedRule, RuleText, Severity};
@@ -18,17 +21,35 @@ use crate::{
 /// Longest rule.
 const MAX_RULE_BYTES: u64 = 4096;
 
+/// Characters of a sentence that stand in a table.
+const MAX_SHOWN: usize = 80;
+
 const EXAMPLES: &str = "\
 A rule is applied to every entry after the one that says so; what it finds is itself an entry. Built-in rules are part of what a log is: their \
 alerts follow in the same commit, and `graven replay` sees where one is missing. Rules in CEL read events as far as they can be opened; their \
 alerts come within a second.
 
+A rule in CEL is TOML with these keys and no others:
+
+  when          expression over `event`: whether an entry counts; whatever fails in it is false
+  by            expression: what entries are counted by [default: all together]
+  count         how many of them [default: 1]
+  within        within which time: 30s, 10m, 2h, 1d
+  quiet         for how long nothing more is said of the same [default: as within]
+  description   what it is for
+
+  description = "somebody guesses a password"
+  when = '''event.action == "auth.login" && event.outcome == "denied"'''
+  by = "event.actor.id"
+  count = 3
+  within = "10m"
+
 Examples:
   graven rules list
   graven rules enable denial-burst
-  graven rules test night-login.cel --from 0
-  graven rules define night-login.cel --severity high
-  graven rules retire night-login";
+  graven rules test guessed.toml --from 0
+  graven rules define guessed.toml --severity high
+  graven rules retire guessed";
 
 /// Define, try, enable, retire or list rules that raise alerts
 #[derive(Args, Debug)]
@@ -151,17 +172,28 @@ async fn list(args: ListArgs) -> Outcome {
     }
     let mut table = Table::new(["RULE", "LANGUAGE", "SEVERITY", "APPLIED SINCE", "HASH", "WHAT"]);
     for rule in &rules {
-        let first_line = rule.text.source.lines().next().unwrap_or_default();
         table.row([
             rule.text.name.clone(),
             rule.text.language.clone(),
             rule.text.severity.map_or_else(String::new, |severity| severity.as_str().to_owned()),
             if rule.is_active { format!("entry {}", rule.index) } else { String::new() },
             hex(&rule.hash).chars().take(16).collect(),
-            first_line.to_owned(),
+            what(&rule.text.source),
         ]);
     }
     table.print()
+}
+
+/// What a rule is for, as its text says: its first sentence.
+fn what(source: &str) -> String {
+    let said = match (source.split_once("meaning = \"\"\"\n"), source.split_once("description = \"")) {
+        (Some((_, meaning)), _) => meaning.split(". ").next(),
+        (None, Some((_, description))) => description.split('"').next(),
+        (None, None) => source.lines().next(),
+    };
+    let said = said.unwrap_or_default().lines().next().unwrap_or_default();
+    let brief: String = said.chars().take(MAX_SHOWN).collect();
+    if brief.len() < said.len() { brief + "…" } else { brief }
 }
 
 async fn define(args: DefineArgs) -> Outcome {

@@ -10,7 +10,7 @@ use graven_proto::{
     v1::{self, Wait, consistency::Wanted},
 };
 
-use super::{ScopeLog, command::duration, reference, same_words};
+use super::{ScopeLog, reference, same_words, send::duration};
 use crate::{Appender, LogClient, ReadError, VerifiedProof, call::call_scopes};
 
 /// What is asked.

@@ -1,21 +1,18 @@
 //! Commands, each held against the leaf that came of it.
 
-use std::{collections::BTreeSet, time::Duration, time::SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use graven_event::{
-    Facts, Frame, Ref, Time,
-    facts::{Command as Number, ScopeCommand},
-};
+use graven_event::{Facts, Frame, Ref, Time};
 use graven_merkle::{LeafIndex, leaf_hash};
 use graven_note::TlogProof;
 use graven_proto::{
-    convert::{event::timestamp, leaf_index, required},
+    convert::leaf_index,
     v1::{self, ErrorReason, Wait},
 };
 use thiserror::Error;
 
-use super::{ScopeLog, reference, same_words};
+use super::{ScopeLog, reference, says::says, send::send};
 use crate::{
     Acked, AppendError, AppendTarget, Appender, CallError, IdempotencyKey, LogClient, ReadError, VerifiedHead,
     append::{Sending, Unproven, log_time, verify_bundle},
@@ -188,7 +185,7 @@ impl<'a, L: AppendTarget> Commanding<'a, L> {
             wait: wait.into(),
             justification: self.justification.clone(),
         };
-        let answer = call(log, &sending, command, Some(options)).await;
+        let answer = send(log, &sending, command, Some(options)).await;
         let answer = answer.map_err(|error| refused(&error).unwrap_or_else(|| sending.failed(error).into()))?;
         let commanded = checked(command, &answer)?;
         Ok((commanded, answer.proof))
@@ -255,7 +252,7 @@ impl ScopeLog {
     }
 }
 
-/// What every statement begins with (see [`ScopeCommand::statement`]).
+/// What every statement begins with (see [`statement`](graven_event::facts::ScopeCommand::statement)).
 const STATEMENT: &[u8] = b"graven command v1\n";
 
 /// The refusal of a command that is in the log.
@@ -293,179 +290,4 @@ fn checked(command: &Command, answer: &v1::CommandResponse) -> Result<Commanded,
         leaf: answer.leaf.clone(),
         duplicate: answer.duplicate,
     })
-}
-
-/// Whether a leaf says what was commanded, as far as it says that in clear: people and applications are references there.
-fn says(facts: &ScopeCommand, command: &Command) -> bool {
-    let is = |number: Number| facts.command == number as u8;
-    let scope = |scope: &String| same_words(&facts.scopes, [scope.as_str()]);
-    let scopes = |scopes: &[String]| same_words(&facts.scopes, scopes.iter().map(String::as_str));
-    let time = |told: Option<u64>, asked: &Option<Time>| told == asked.map(Time::nanoseconds);
-    let about = |grant: &Ref, revision: u64| facts.grant == Some(*grant) && facts.revision == Some(revision);
-    match command {
-        Command::Define { scope: name, tier, is_summed, approvers, approvals, longest } => {
-            is(Number::DefineScope)
-                && scope(name)
-                && facts.tier.unwrap_or_default() == *tier
-                && facts.recording.unwrap_or_default() == u8::from(*is_summed)
-                && facts.approvals.unwrap_or(1) == (*approvals).max(1)
-                && facts.longest == longest.map(|longest| longest.as_secs())
-                && facts.approvers.iter().collect::<BTreeSet<_>>().len()
-                    == approvers.iter().collect::<BTreeSet<_>>().len()
-        }
-        Command::Request { subject, scopes: names, resource, not_before, expires, .. } => {
-            is(Number::RequestGrant)
-                && facts.client.is_some()
-                && facts.subject.is_some() == subject.is_some()
-                && scopes(names)
-                && facts.resource.as_ref().map(|resource| resource.as_str()) == resource.as_deref()
-                && time(facts.not_before, not_before)
-                && time(facts.expires, expires)
-        }
-        Command::Approve { grant, revision } => is(Number::ApproveGrant) && about(grant, *revision),
-        Command::Deny { grant, revision } => is(Number::DenyGrant) && about(grant, *revision),
-        Command::Narrow { grant, revision, scopes: names, expires } => {
-            is(Number::NarrowGrant) && about(grant, *revision) && scopes(names) && time(facts.expires, expires)
-        }
-        Command::Renew { grant, revision, expires } => {
-            is(Number::RenewGrant) && about(grant, *revision) && time(facts.expires, &Some(*expires))
-        }
-        Command::Revoke { grant, revision } => {
-            is(Number::RevokeGrant)
-                && facts.grant == Some(*grant)
-                && revision.is_none_or(|revision| facts.revision == Some(revision))
-        }
-        Command::RevokeToken { expires, .. } => {
-            is(Number::RevokeToken) && facts.token.is_some() && time(facts.expires, expires)
-        }
-        Command::Rotate { scope: name, issued_before } => {
-            is(Number::RotateScope)
-                && scope(name)
-                && (issued_before.is_none() || time(facts.issued_before, issued_before))
-        }
-        Command::OpenReview { scopes: names, client, .. } => {
-            is(Number::OpenReview) && scopes(names) && facts.client.is_some() == client.is_some()
-        }
-        Command::Attest { review, grant, keep } => {
-            is(Number::AttestItem)
-                && (facts.review, facts.grant) == (Some(*review), Some(*grant))
-                && facts.verdict == Some(if *keep { 1 } else { 2 })
-        }
-        Command::CloseReview { review } => is(Number::CloseReview) && facts.review == Some(*review),
-        Command::Appoint { signed, .. } => {
-            is(Number::AppointAdministrator) && facts.signature.is_some() == signed.is_some()
-        }
-        Command::Dismiss { .. } => is(Number::DismissAdministrator),
-    }
-}
-
-async fn call(
-    log: &Appender,
-    sending: &Sending<'_>,
-    command: &Command,
-    options: Option<v1::CommandOptions>,
-) -> Result<v1::CommandResponse, CallError> {
-    let (name, text) = (log.name().to_owned(), |text: &Option<String>| text.clone().unwrap_or_default());
-    let time = |time: &Option<Time>| time.map(timestamp);
-    macro_rules! send {
-        ($method:ident, $request:ident { $($field:ident: $value:expr),* $(,)? }) => {{
-            let request = v1::$request { log: name, options, $($field: $value),* };
-            call_scopes(log.pool(), sending.retries(), &request, |mut scopes, request| async move {
-                scopes.$method(request).await
-            })
-            .await
-        }};
-    }
-    match command {
-        Command::Define { scope, tier, is_summed, approvers, approvals, longest } => {
-            send!(define_scope, DefineScopeRequest {
-                scope: scope.clone(),
-                tier: i32::from(*tier),
-                recording: if *is_summed { v1::ScopeRecording::Sums } else { v1::ScopeRecording::Each }.into(),
-                approvers: approvers.clone(),
-                approvals: u32::from(*approvals),
-                longest: longest.map(duration),
-            })
-        }
-        Command::Request { client, subject, scopes, resource, not_before, expires } => {
-            send!(request_grant, RequestGrantRequest {
-                client: client.clone(),
-                subject: text(subject),
-                scopes: scopes.clone(),
-                resource: text(resource),
-                not_before: time(not_before),
-                expires: time(expires),
-            })
-        }
-        Command::Approve { grant, revision } => {
-            send!(approve_grant, ApproveGrantRequest { grant: grant.to_string(), revision: *revision })
-        }
-        Command::Deny { grant, revision } => {
-            send!(deny_grant, DenyGrantRequest { grant: grant.to_string(), revision: *revision })
-        }
-        Command::Narrow { grant, revision, scopes, expires } => {
-            send!(narrow_grant, NarrowGrantRequest {
-                grant: grant.to_string(),
-                revision: *revision,
-                scopes: scopes.clone(),
-                expires: time(expires),
-            })
-        }
-        Command::Renew { grant, revision, expires } => {
-            send!(renew_grant, RenewGrantRequest {
-                grant: grant.to_string(),
-                revision: *revision,
-                expires: Some(timestamp(*expires)),
-            })
-        }
-        Command::Revoke { grant, revision } => {
-            send!(revoke_grant, RevokeGrantRequest {
-                grant: grant.to_string(),
-                revision: revision.unwrap_or_default(),
-            })
-        }
-        Command::RevokeToken { issuer, id, expires } => {
-            send!(revoke_token, RevokeTokenRequest {
-                token: Some(v1::Token {
-                    id: id.clone(),
-                    issuer: issuer.clone(),
-                    expires: time(expires),
-                    ..Default::default()
-                }),
-            })
-        }
-        Command::Rotate { scope, issued_before } => {
-            send!(rotate_scope, RotateScopeRequest { scope: scope.clone(), issued_before: time(issued_before) })
-        }
-        Command::OpenReview { scopes, client, due } => {
-            send!(open_review, OpenReviewRequest { scopes: scopes.clone(), client: text(client), due: time(due) })
-        }
-        Command::Attest { review, grant, keep } => {
-            send!(attest_item, AttestItemRequest {
-                review: review.to_string(),
-                grant: grant.to_string(),
-                verdict: if *keep { v1::Verdict::Keep } else { v1::Verdict::Revoke }.into(),
-            })
-        }
-        Command::CloseReview { review } => send!(close_review, CloseReviewRequest { review: review.to_string() }),
-        Command::Appoint { administrator, signed } => {
-            let signed = signed.clone();
-            let (statement, signature) = signed.map(|it| (it.statement, it.signature)).unwrap_or_default();
-            let answer = send!(appoint_administrator, AppointAdministratorRequest {
-                administrator: administrator.clone(),
-                prepare: false,
-                statement: statement,
-                signature: signature,
-            });
-            // Without it there is no leaf, which is said by whoever looks at that.
-            answer.map(|answer| required("command", answer.command).unwrap_or_default())
-        }
-        Command::Dismiss { administrator } => {
-            send!(dismiss_administrator, DismissAdministratorRequest { administrator: administrator.clone() })
-        }
-    }
-}
-
-pub(super) fn duration(duration: Duration) -> prost_types::Duration {
-    prost_types::Duration { seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
 }

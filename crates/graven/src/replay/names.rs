@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use graven_client::{LogClient, scopes::Step};
+use graven_client::{LogClient, events::Query, scopes::Step};
 use graven_event::{Facts, Ref};
 use graven_vault::{Lookup, Realm, SubjectRef, Vault};
 
@@ -42,16 +42,40 @@ pub(super) async fn told(log: &LogClient, client: &str) -> Outcome<(BTreeSet<Ref
     for step in history.steps() {
         let (by, of_client) = parties(step);
         names.extend(by.filter(|_| !step.by().is_empty()).map(|by| (by, step.by().to_owned())));
-        if let Some(reference) = of_client {
-            found.insert(reference);
-            names.insert(reference, format!("application:{client}"));
-        }
+        found.extend(of_client);
+    }
+    if found.is_empty() {
+        // Nobody asked for anything for it, and still it may have wanted something.
+        found.extend(decided_for(log, client).await?);
     }
     if found.is_empty() {
         return Err(unknown(client));
     }
+    names.extend(found.iter().map(|reference| (*reference, format!("application:{client}"))));
     Ok((found, Names::Told(names)))
 }
+
+/// What stands for an application that only decisions are about: the server says of one for each application which it is.
+async fn decided_for(log: &LogClient, client: &str) -> Outcome<Option<Ref>> {
+    let mut hits = log.query(Query::new("kind:decision").page_size(1_000));
+    let mut asked = BTreeSet::new();
+    while let Some(hit) = hits.next().await? {
+        let Some(Facts::Decision(decision)) = hit.frame().map(|frame| &frame.facts) else { continue };
+        if !asked.insert(decision.client) {
+            continue;
+        }
+        if log.explain(hit.index()).await?.client() == client {
+            return Ok(Some(decision.client));
+        }
+        if asked.len() >= MAX_ASKED {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// Applications that a server is asked about, one by one.
+const MAX_ASKED: usize = 1_000;
 
 /// Who a step says that it is by, and for which application.
 fn parties(step: &Step) -> (Option<Ref>, Option<Ref>) {

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use clap::Args;
 use graven_client::scopes::{Command, SignedAppointment};
 
-use super::command::Terms;
+use super::terms::Terms;
 use crate::{
     exit::{Exit, Failure, Outcome},
     keys, output,

@@ -7,6 +7,7 @@ mod list;
 mod number;
 mod review;
 pub(crate) mod show;
+mod terms;
 pub(crate) mod times;
 mod watch;
 

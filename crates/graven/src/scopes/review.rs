@@ -5,9 +5,9 @@ use graven_client::scopes::{Command, GrantFilter, ReportedReview};
 use graven_event::Time;
 
 use super::{
-    command::Terms,
     number::{GrantNumber, Number},
     show,
+    terms::Terms,
     times::{self, brief},
 };
 use crate::{
