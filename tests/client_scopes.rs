@@ -13,7 +13,8 @@ use std::time::Duration;
 use fake_log::{FakeLog, Lie};
 use fake_scopes::{FakeScopes, START, ScopeLie};
 use graven_client::{
-    AppendError, Client, ConnectOptions, ErrorReason, Fault, LogClient, ReadError, RetryPolicy, Trust, Unproven,
+    AppendError, Client, ConnectOptions, ErrorReason, Fault, LogClient, ReadError, RetryPolicy, Trust,
+    Unproven,
     alerts::{AlertOptions, RuleText, Severity},
     scopes::{
         At, Check, Command, CommandError, Freshness, GrantFilter, GrantStatus, ShownToken, SignedAppointment,
@@ -84,6 +85,7 @@ async fn a_command_is_acknowledged_or_proven_to_say_what_was_commanded() {
     client.trust().verify_proof(asked.bundle(), leaf_hash(&asked.commanded().leaf)).unwrap();
     assert_eq!(asked.head().size().get(), 3);
 
+    client.command(define("other.scope")).durable().await.unwrap();
     log.lie(ScopeLie::OtherScope);
     let error = client.command(request("billing")).durable().await.unwrap_err();
     assert!(matches!(error, CommandError::Send(AppendError::WrongAnswer(_))), "{error}");
@@ -205,7 +207,8 @@ async fn a_history_is_proven_and_each_step_is_what_its_leaf_says() {
     }
     client.command(Command::Revoke { grant, revision: Some(2) }).durable().await.unwrap();
     let history = client.history("billing", "payroll.read").await.unwrap();
-    let told: Vec<_> = history.steps().iter().map(|step| (step.index().get(), step.what(), step.by())).collect();
+    let told: Vec<_> =
+        history.steps().iter().map(|step| (step.index().get(), step.what(), step.by())).collect();
     let expected = [
         (1, "define", "user:alice"),
         (2, "request", "user:alice"),
@@ -268,7 +271,10 @@ async fn what_stands_is_listed_over_as_many_pages_as_it_takes() {
     scopes.command(request("console")).durable().await.unwrap();
     let listed = scopes.scopes(At::Now).await.unwrap();
     let names: Vec<_> = listed.scopes.iter().map(|scope| scope.scope.as_str()).collect();
-    assert_eq!((names, listed.administrators), (vec!["payroll.read", "users.read"], vec!["user:alice".to_owned()]));
+    assert_eq!(
+        (names, listed.administrators),
+        (vec!["payroll.read", "users.read"], vec!["user:alice".to_owned()])
+    );
     assert_eq!(scopes.grants(&GrantFilter::default()).await.unwrap().grants.len(), 2);
     let filter = GrantFilter { client: Some("billing".to_owned()), ..GrantFilter::default() };
     let found = scopes.grants(&filter).await.unwrap().grants;
@@ -311,7 +317,10 @@ async fn alerts_are_what_their_leaves_say_and_proven() {
     log.lie(ScopeLie::Lose(1));
     let mut watch = alerts.watch(AlertOptions { from: Some(0), min_severity: None });
     let first = watch.next().await.unwrap().unwrap();
-    assert_eq!((first.index().unwrap().get(), first.severity(), first.rule()), (low, Severity::Low, "denial-burst"));
+    assert_eq!(
+        (first.index().unwrap().get(), first.severity(), first.rule()),
+        (low, Severity::Low, "denial-burst")
+    );
     assert_eq!(first.leaves(), [low - 1]);
     assert_eq!(watch.next().await.unwrap().unwrap().index().unwrap().get(), high);
     assert_eq!(client.prove_alert(&first).await.unwrap().leaf_hash(), leaf_hash(first.leaf()));

@@ -56,7 +56,8 @@ fn by(bench: &Bench, server: &Server, who: &str, arguments: &str) -> Ran {
 /// With a scope that bob approves, and a grant of it for billing, asked for by carol. Answers its number.
 fn granted(bench: &Bench, server: &Server) -> String {
     by(bench, server, "alice", "scopes define payroll.read --tier read --approver bob --longest 90days").ok();
-    let asked = by(bench, server, "carol", "scopes request billing --scope payroll.read --expires 30days").ok();
+    let asked =
+        by(bench, server, "carol", "scopes request billing --scope payroll.read --expires 30days").ok();
     let grant = asked.text().trim().to_owned();
     assert!(grant.ends_with("@1") && grant.len() == 34, "{asked}");
     by(bench, server, "bob", &format!("scopes approve {grant}")).ok();
@@ -69,7 +70,8 @@ fn a_grant_lives_and_its_history_is_proven() {
     by(&bench, &server, "bob", "scopes define payroll.read").refused(2, "administrators-only");
     by(&bench, &server, "carol", "scopes request billing --scope payroll.read").refused(2, "scope-unknown");
     by(&bench, &server, "alice", "scopes define payroll.read --tier read --approver bob").ok();
-    let asked = by(&bench, &server, "carol", "scopes request billing --scope payroll.read --because audit").ok();
+    let asked =
+        by(&bench, &server, "carol", "scopes request billing --scope payroll.read --because audit").ok();
     let grant = asked.text().trim().to_owned();
     by(&bench, &server, "carol", &format!("scopes approve {grant}")).refused(2, "self-approval");
     let check = "check --client billing --scope payroll.read";
@@ -89,7 +91,8 @@ fn a_grant_lives_and_its_history_is_proven() {
     assert_eq!((&explained["reproduced"], &explained["client"]), (&true.into(), &"billing".into()));
     by(&bench, &server, "alice", "explain 1").refused(2, "NOT_A_DECISION");
 
-    let revoked = by(&bench, &server, "alice", &format!("scopes revoke {} --json", &grant[..32])).ok().object();
+    let revoked =
+        by(&bench, &server, "alice", &format!("scopes revoke {} --json", &grant[..32])).ok().object();
     assert_eq!(revoked["revision"], 3);
     by(&bench, &server, "gate", check).refused(1, "denied: grant-revoked");
 
@@ -108,8 +111,12 @@ fn a_grant_lives_and_its_history_is_proven() {
     ];
     let tells = |one: &(&str, &str)| told.contains(one);
     assert!(expected.iter().all(tells), "{told:?}");
-    assert_eq!(steps.iter().find(|step| step["what"] == "request" && step["refused"].is_null()).unwrap()["justification"], "audit");
-    let steps_at = |what: &str| steps.iter().find(|step| step["what"] == what).unwrap()["index"].as_u64().unwrap();
+    assert_eq!(
+        steps.iter().find(|step| step["what"] == "request" && step["refused"].is_null()).unwrap()["justification"],
+        "audit"
+    );
+    let steps_at =
+        |what: &str| steps.iter().find(|step| step["what"] == what).unwrap()["index"].as_u64().unwrap();
     assert!(steps_at("first-use") < steps_at("last-use") && steps_at("last-use") < steps_at("revoke"));
     assert!(!head["proof"]["hashes"].as_array().unwrap().is_empty());
     let table = by(&bench, &server, "alice", "scopes history billing").ok();
@@ -127,7 +134,10 @@ fn what_stands_is_listed_now_and_at_any_earlier_point() {
     let grant = granted(&bench, &server);
     let list = by(&bench, &server, "alice", "scopes list --json").ok().object();
     assert_eq!(list["administrators"][0], "user:alice");
-    assert_eq!((&list["scopes"][0]["scope"], &list["scopes"][0]["approvers"][0]), (&"payroll.read".into(), &"user:bob".into()));
+    assert_eq!(
+        (&list["scopes"][0]["scope"], &list["scopes"][0]["approvers"][0]),
+        (&"payroll.read".into(), &"user:bob".into())
+    );
     assert!(by(&bench, &server, "alice", "scopes list").ok().text().contains("payroll.read  read"));
     by(&bench, &server, "gate", "check --client billing --scope payroll.read").ok();
     let grants = by(&bench, &server, "alice", "scopes grants --client billing --json").ok().object();
@@ -136,7 +146,10 @@ fn what_stands_is_listed_now_and_at_any_earlier_point() {
     assert_eq!((&found["scopes"][0]["uses"], &found["requester"]), (&1.into(), &"user:carol".into()));
     let before = found["changed_index"].as_u64().unwrap();
     let earlier = by(&bench, &server, "alice", &format!("scopes at --size {before} --json")).ok().object();
-    assert_eq!((&earlier["grants"][0]["status"], &earlier["state_size"]), (&"pending".into(), &before.into()));
+    assert_eq!(
+        (&earlier["grants"][0]["status"], &earlier["state_size"]),
+        (&"pending".into(), &before.into())
+    );
     let long_ago = by(&bench, &server, "alice", "scopes at --time 2020-01-01T00:00:00Z --json").ok().object();
     assert_eq!(long_ago["grants"].as_array().unwrap().len(), 0);
     by(&bench, &server, "alice", "scopes at").misused("--size");
@@ -170,17 +183,20 @@ fn tokens_are_rotated_and_revoked() {
     let (bench, server) = with_scopes("");
     granted(&bench, &server);
     let check = |jti: &str, issued: &str| {
-        let token = format!("--jti {jti} --issuer https://id.example.com --issued {issued} --presented payroll.read");
+        let token =
+            format!("--jti {jti} --issuer https://id.example.com --issued {issued} --presented payroll.read");
         by(&bench, &server, "gate", &format!("check --client billing --scope payroll.read {token}"))
     };
     check("t1", "1h").ok();
-    by(&bench, &server, "alice", "scopes revoke-token t1 --issuer https://id.example.com --expires 1day").ok();
+    by(&bench, &server, "alice", "scopes revoke-token t1 --issuer https://id.example.com --expires 1day")
+        .ok();
     check("t1", "1h").refused(1, "token-revoked");
     check("t2", "1h").ok();
     by(&bench, &server, "bob", "scopes rotate payroll.read --issued-before 30min").ok();
     check("t2", "1h").refused(1, "token-rotated");
     check("t3", "1min").ok();
-    by(&bench, &server, "gate", "check --client billing --scope payroll.read --at-least 100000").refused(2, "");
+    by(&bench, &server, "gate", "check --client billing --scope payroll.read --at-least 100000")
+        .refused(2, "");
 }
 
 #[test]
@@ -234,10 +250,13 @@ fn a_log_is_replayed_from_everywhere_and_its_film_is_what_a_scan_finds() {
 
     let ran = bench.run("replay --policy data/audit.policy --bundle audit.leaves").ok();
     assert!(ran.text().contains("all of it follows from the entries"), "{ran}");
-    let offline = format!("replay --policy data/audit.policy --bundle audit.leaves --json --client {reference}");
+    let offline =
+        format!("replay --policy data/audit.policy --bundle audit.leaves --json --client {reference}");
     let offline = bench.run(&offline).ok().objects();
     assert_eq!(indices(&offline[..offline.len() - 1]), indices(film));
-    bench.run("replay --policy data/audit.policy --bundle audit.leaves --client billing").refused(2, "32 hex digits");
+    bench
+        .run("replay --policy data/audit.policy --bundle audit.leaves --client billing")
+        .refused(2, "32 hex digits");
 
     bench.run("replay --data-dir data --log audit").refused(2, "");
     server.stop();
@@ -250,7 +269,9 @@ fn a_log_is_replayed_from_everywhere_and_its_film_is_what_a_scan_finds() {
 
     let length = bench.read("audit.leaves").len();
     bench.flip("audit.leaves", length - 5);
-    bench.run("replay --policy data/audit.policy --bundle audit.leaves").refused(1, "do not lead to the root");
+    bench
+        .run("replay --policy data/audit.policy --bundle audit.leaves")
+        .refused(1, "do not lead to the root");
 }
 
 /// The entries of a saved log.
@@ -303,7 +324,8 @@ fn indices(objects: &[Value]) -> Vec<u64> {
 fn a_log_that_says_what_does_not_follow_is_found_out() {
     let bench = Bench::new();
     let signer =
-        LocalSigner::generate(KeyName::new("example.com/audit").unwrap(), SignatureType::Ed25519, &[7; 32]).unwrap();
+        LocalSigner::generate(KeyName::new("example.com/audit").unwrap(), SignatureType::Ed25519, &[7; 32])
+            .unwrap();
     let word = |text: &str| Word::new(text).unwrap();
     let genesis = Genesis {
         origin: word("example.com/audit"),
@@ -356,7 +378,8 @@ fn a_log_that_says_what_does_not_follow_is_found_out() {
         entries.extend_from_slice(&u16::try_from(leaf.len()).unwrap().to_be_bytes());
         entries.extend_from_slice(&leaf);
     }
-    let checkpoint = Checkpoint::new(Origin::new("example.com/audit").unwrap(), frontier.size(), frontier.root());
+    let checkpoint =
+        Checkpoint::new(Origin::new("example.com/audit").unwrap(), frontier.size(), frontier.root());
     let note = sign_checkpoint(&checkpoint, &[&signer], 1_700_000_000).unwrap();
     let header = format!("graven leaves v1\n{}\n{}", note.as_str().len(), note.as_str());
     bench.write("forged.leaves", [header.as_bytes(), &entries].concat());
@@ -380,7 +403,8 @@ fn evidence_for_a_control_verifies_anywhere_and_nothing_in_it_can_be_changed() {
     assert_eq!((&collected["leaves"], &collected["counts"]["approve"]), (&7.into(), &1.into()));
     by(&bench, &server, "alice", &format!("{collect} --out pack")).refused(2, "is there already");
     by(&bench, &server, "alice", &format!("{collect} --out pack.tar")).ok();
-    by(&bench, &server, "alice", "evidence collect --control CC9 --from 1h --out x").misused("no such control");
+    by(&bench, &server, "alice", "evidence collect --control CC9 --from 1h --out x")
+        .misused("no such control");
     server.stop();
 
     let verify = "evidence verify --policy data/audit.policy";
@@ -428,7 +452,11 @@ fn a_pack_is_verified_by_a_program_that_shares_no_code() {
     let run = |pack: &str| Command::new("python3").arg(&program).arg(bench.path(pack)).output().unwrap();
     let said = run("pack");
     let told = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.status.success() && told.contains("41 entries"), "{told}{}", String::from_utf8_lossy(&said.stderr));
+    assert!(
+        said.status.success() && told.contains("41 entries"),
+        "{told}{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
     let text = String::from_utf8(bench.read("pack/manifest.json")).unwrap();
     let hash = text.split("\"hashes\": [").nth(1).unwrap().split('"').nth(1).unwrap();
     bench.copy("pack", "changed");
@@ -468,7 +496,8 @@ fn alerts_are_printed_followed_and_told_to_a_webhook_also_after_a_restart() {
             told.send((signature, body)).unwrap();
         }
     });
-    let alerts = format!("\n[alerts]\nwebhook = \"http://127.0.0.1:{port}/hook\"\nsecret_file = \"hook-secret\"\n");
+    let alerts =
+        format!("\n[alerts]\nwebhook = \"http://127.0.0.1:{port}/hook\"\nsecret_file = \"hook-secret\"\n");
     let (bench, server) = with_scopes(&alerts);
     granted(&bench, &server);
     by(&bench, &server, "alice", "rules enable denial-burst").ok();

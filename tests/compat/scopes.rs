@@ -52,7 +52,10 @@ pub(crate) fn objects(shape: impl Fn(&str, &Value, &mut Facts)) -> Facts {
     let review = opened.object()["id"].as_str().unwrap().to_owned();
     tell("scopes review open --json", &opened);
     tell("scopes review list --json", &by("alice", "scopes review list --json"));
-    tell("scopes review attest --json", &by("bob", &format!("scopes review attest {review} {grant} keep --json")));
+    tell(
+        "scopes review attest --json",
+        &by("bob", &format!("scopes review attest {review} {grant} keep --json")),
+    );
     tell("rules list --json", &by("alice", "rules list --json"));
     tell("rules enable --json", &by("alice", "rules enable first-use --json"));
     by("carol", "scopes request console --scope payroll.read").ok();
@@ -62,7 +65,10 @@ pub(crate) fn objects(shape: impl Fn(&str, &Value, &mut Facts)) -> Facts {
     let collect = "evidence collect --control CC6.1 --from 1h --out pack --json";
     tell("evidence collect --json", &by("alice", collect));
     server.stop();
-    tell("evidence verify --json, of a pack", &bench.run("evidence verify --policy data/audit.policy --json pack"));
+    tell(
+        "evidence verify --json, of a pack",
+        &bench.run("evidence verify --policy data/audit.policy --json pack"),
+    );
     facts
 }
 

@@ -310,7 +310,8 @@ impl FakeScopes {
         let is_use = |frame: &Frame| {
             matches!(frame.facts, Facts::Decision(_)) && frame.outcome == Some(Outcome::Success)
         };
-        let uses: Vec<_> = frames.iter().filter(|(_, frame)| is_use(frame)).map(|(index, _)| *index).collect();
+        let uses: Vec<_> =
+            frames.iter().filter(|(_, frame)| is_use(frame)).map(|(index, _)| *index).collect();
         let word = |index: u64, frame: &Frame| match &frame.facts {
             Facts::Scope(command) => graven_client::scopes::command_word(command.command),
             _ if uses.first() == Some(&index) => Some("first-use"),
@@ -389,14 +390,18 @@ impl ScopeService for FakeScopes {
     ) -> Result<Response<v1::CommandResponse>, Status> {
         let asked = request.into_inner();
         let approvers = asked.approvers.iter().map(|who| self.of(&format!("user:{who}"))).collect();
-        command!(self, asked, DefineScope {
-            scopes: vec![word(&asked.scope)],
-            tier: Some(u8::try_from(asked.tier).unwrap()),
-            recording: Some(u8::from(asked.recording() == v1::ScopeRecording::Sums)),
-            approvers: approvers,
-            approvals: Some(u8::try_from(asked.approvals.max(1)).unwrap()),
-            longest: asked.longest.map(|longest| longest.seconds.unsigned_abs()),
-        })
+        command!(
+            self,
+            asked,
+            DefineScope {
+                scopes: vec![word(&asked.scope)],
+                tier: Some(u8::try_from(asked.tier).unwrap()),
+                recording: Some(u8::from(asked.recording() == v1::ScopeRecording::Sums)),
+                approvers: approvers,
+                approvals: Some(u8::try_from(asked.approvals.max(1)).unwrap()),
+                longest: asked.longest.map(|longest| longest.seconds.unsigned_abs()),
+            }
+        )
     }
 
     async fn request_grant(
@@ -407,15 +412,19 @@ impl ScopeService for FakeScopes {
         let number = u8::try_from(self.size()).unwrap();
         let client = self.of(&format!("application:{}", asked.client));
         let subject = some(&asked.subject).map(|subject| self.of(&format!("user:{subject}")));
-        command!(self, asked, RequestGrant {
-            grant: Some(Ref([0xa0 + number; 16])),
-            client: Some(client),
-            subject: subject,
-            scopes: words(&asked.scopes),
-            resource: some(&asked.resource).map(word),
-            not_before: nanos(asked.not_before),
-            expires: nanos(asked.expires),
-        })
+        command!(
+            self,
+            asked,
+            RequestGrant {
+                grant: Some(Ref([0xa0 + number; 16])),
+                client: Some(client),
+                subject: subject,
+                scopes: words(&asked.scopes),
+                resource: some(&asked.resource).map(word),
+                not_before: nanos(asked.not_before),
+                expires: nanos(asked.expires),
+            }
+        )
     }
 
     async fn approve_grant(
@@ -439,12 +448,16 @@ impl ScopeService for FakeScopes {
         request: Request<v1::NarrowGrantRequest>,
     ) -> Result<Response<v1::CommandResponse>, Status> {
         let asked = request.into_inner();
-        command!(self, asked, NarrowGrant {
-            grant: number(&asked.grant),
-            revision: Some(asked.revision),
-            scopes: words(&asked.scopes),
-            expires: nanos(asked.expires),
-        })
+        command!(
+            self,
+            asked,
+            NarrowGrant {
+                grant: number(&asked.grant),
+                revision: Some(asked.revision),
+                scopes: words(&asked.scopes),
+                expires: nanos(asked.expires),
+            }
+        )
     }
 
     async fn renew_grant(
@@ -452,11 +465,15 @@ impl ScopeService for FakeScopes {
         request: Request<v1::RenewGrantRequest>,
     ) -> Result<Response<v1::CommandResponse>, Status> {
         let asked = request.into_inner();
-        command!(self, asked, RenewGrant {
-            grant: number(&asked.grant),
-            revision: Some(asked.revision),
-            expires: nanos(asked.expires),
-        })
+        command!(
+            self,
+            asked,
+            RenewGrant {
+                grant: number(&asked.grant),
+                revision: Some(asked.revision),
+                expires: nanos(asked.expires),
+            }
+        )
     }
 
     async fn revoke_grant(
@@ -482,10 +499,11 @@ impl ScopeService for FakeScopes {
         request: Request<v1::RotateScopeRequest>,
     ) -> Result<Response<v1::CommandResponse>, Status> {
         let asked = request.into_inner();
-        command!(self, asked, RotateScope {
-            scopes: vec![word(&asked.scope)],
-            issued_before: nanos(asked.issued_before),
-        })
+        command!(
+            self,
+            asked,
+            RotateScope { scopes: vec![word(&asked.scope)], issued_before: nanos(asked.issued_before) }
+        )
     }
 
     async fn appoint_administrator(
@@ -601,9 +619,8 @@ impl ScopeService for FakeScopes {
             return Err(Refusal::new(ErrorReason::NotADecision, "no decision").into());
         };
         let lie = self.state().lie.clone();
-        let mut indices: Vec<_> = (0..index)
-            .filter(|at| matches!(self.frame(*at).facts, Facts::Scope(_)))
-            .collect();
+        let mut indices: Vec<_> =
+            (0..index).filter(|at| matches!(self.frame(*at).facts, Facts::Scope(_))).collect();
         indices.push(index);
         let leaf = |index: &u64| v1::ProvenLeaf { index: *index, leaf: self.leaf(*index) };
         let mut leaves: Vec<_> = indices.iter().map(leaf).collect();
@@ -725,12 +742,16 @@ impl ScopeService for FakeScopes {
     ) -> Result<Response<v1::CommandResponse>, Status> {
         let asked = request.into_inner();
         let client = some(&asked.client).map(|client| self.of(&format!("application:{client}")));
-        command!(self, asked, OpenReview {
-            review: Some(Ref([0xee; 16])),
-            scopes: words(&asked.scopes),
-            client: client,
-            expires: nanos(asked.due),
-        })
+        command!(
+            self,
+            asked,
+            OpenReview {
+                review: Some(Ref([0xee; 16])),
+                scopes: words(&asked.scopes),
+                client: client,
+                expires: nanos(asked.due),
+            }
+        )
     }
 
     async fn attest_item(
@@ -738,11 +759,15 @@ impl ScopeService for FakeScopes {
         request: Request<v1::AttestItemRequest>,
     ) -> Result<Response<v1::CommandResponse>, Status> {
         let asked = request.into_inner();
-        command!(self, asked, AttestItem {
-            review: number(&asked.review),
-            grant: number(&asked.grant),
-            verdict: Some(u8::try_from(asked.verdict).unwrap()),
-        })
+        command!(
+            self,
+            asked,
+            AttestItem {
+                review: number(&asked.review),
+                grant: number(&asked.grant),
+                verdict: Some(u8::try_from(asked.verdict).unwrap()),
+            }
+        )
     }
 
     async fn close_review(
@@ -775,7 +800,8 @@ impl ScopeService for FakeScopes {
         request: Request<v1::WatchScopesRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let (fake, mut next) = (self.clone(), request.into_inner().from_index);
-        let commands = self.steps().into_iter().filter(move |step| !step.what.ends_with("use") && step.index >= next);
+        let commands =
+            self.steps().into_iter().filter(move |step| !step.what.ends_with("use") && step.index >= next);
         let answers = commands.map(move |step| {
             if fake.broken() {
                 return Err(Status::unavailable("gone"));

@@ -163,7 +163,10 @@ mod tests {
         let secret = WebhookSecret::new(b"0123456789abcdef").unwrap();
         let signed = secret.sign(1_764_230_400, b"{}");
         // printf '1764230400.{}' | openssl dgst -sha256 -hmac 0123456789abcdef
-        assert_eq!(signed, "t=1764230400,v1=cedfc831b5b8e57bbb34a4099a08733660424aa1b3b358e3e51e1e84552f421e");
+        assert_eq!(
+            signed,
+            "t=1764230400,v1=cedfc831b5b8e57bbb34a4099a08733660424aa1b3b358e3e51e1e84552f421e"
+        );
         assert_ne!(secret.sign(1_764_230_401, b"{}")[13..], signed[13..]);
         assert_eq!(format!("{secret:?}"), "WebhookSecret");
         assert!(WebhookSecret::new(b"short").is_none());

@@ -92,7 +92,9 @@ pub(crate) async fn run(args: AlertsArgs) -> Outcome {
     if !args.json {
         output::line(header())?;
     }
-    let Some(last) = known.last.filter(|last| *last >= from).or(args.follow.then_some(0)) else { return Ok(()) };
+    let Some(last) = known.last.filter(|last| *last >= from).or(args.follow.then_some(0)) else {
+        return Ok(());
+    };
     let min_severity = args.min_severity.map(Severity::from);
     // Whoever waits for the last one that there is must not have it left out.
     let at_server = min_severity.filter(|_| args.follow);

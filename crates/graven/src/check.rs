@@ -148,7 +148,9 @@ fn report(decided: &Decided, proven_in: Option<u64>, as_json: bool) -> Outcome {
     }
     let recorded = match (decided.index(), proven_in) {
         (Some(index), None) => format!("entry {index}"),
-        (Some(index), Some(size)) => format!("entry {index}, proven under the head of {}", output::entries(size)),
+        (Some(index), Some(size)) => {
+            format!("entry {index}, proven under the head of {}", output::entries(size))
+        }
         (None, _) => "recorded in a sum".to_owned(),
     };
     output::line(format_args!("allowed by grant {}: {recorded}", grants.join(", ")))

@@ -150,13 +150,17 @@ fn advice_on_dial(error: &DialError) -> Option<&'static str> {
 fn advice_on_refusal(error: &CommandError) -> Option<&'static str> {
     let CommandError::Refused { why, .. } = error else { return None };
     match why.as_str() {
-        "stale-revision" => Some("it changed since: look at it again with `graven scopes grants`, then repeat"),
+        "stale-revision" => {
+            Some("it changed since: look at it again with `graven scopes grants`, then repeat")
+        }
         "self-grant" => Some("somebody else has to ask"),
         "self-approval" | "beneficiary-approves" | "approved-before" => Some("somebody else has to"),
         "administrators-only" => Some("`graven scopes list` names the administrators"),
         "approvers-only" => Some("`graven scopes list` names who may"),
         "scope-unknown" => Some("define it first, with `graven scopes define`"),
-        "needs-new-request" => Some("it takes more than one approval: ask anew, with `graven scopes request`"),
+        "needs-new-request" => {
+            Some("it takes more than one approval: ask anew, with `graven scopes request`")
+        }
         _ => None,
     }
 }

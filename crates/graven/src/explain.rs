@@ -64,7 +64,8 @@ fn verdict(allowed: bool, reason: &str) -> String {
 fn in_words(explained: &VerifiedExplanation) -> Outcome {
     let decision = explained.decision();
     let scopes: Vec<_> = decision.scopes.iter().map(Word::as_str).collect();
-    let subject = show::text(explained.subject()).map_or_else(String::new, |subject| format!(" for {subject}"));
+    let subject =
+        show::text(explained.subject()).map_or_else(String::new, |subject| format!(" for {subject}"));
     let resource = decision.resource.as_ref().map_or_else(String::new, |resource| format!(" at {resource}"));
     output::line(format_args!(
         "{}, entry {}",
@@ -84,12 +85,19 @@ fn in_words(explained: &VerifiedExplanation) -> Outcome {
         decision.rules
     ))?;
     if let Some(count) = decision.count.filter(|count| *count > 1) {
-        output::line(format_args!("  stands for {count} decisions alike, since {}", brief(decision.since.map(Time))))?;
+        output::line(format_args!(
+            "  stands for {count} decisions alike, since {}",
+            brief(decision.since.map(Time))
+        ))?;
     }
     if decision.token.is_some() {
-        let issued = decision.issued.map(Time).map_or_else(|| "at no stated time".to_owned(), |at| brief(Some(at)));
+        let issued =
+            decision.issued.map(Time).map_or_else(|| "at no stated time".to_owned(), |at| brief(Some(at)));
         let presented: Vec<_> = decision.presented.iter().map(Word::as_str).collect();
-        output::line(format_args!("  a token issued {issued} was shown, with {}", shown(&presented.join(", "))))?;
+        output::line(format_args!(
+            "  a token issued {issued} was shown, with {}",
+            shown(&presented.join(", "))
+        ))?;
     }
     output::line("")?;
     show::grants(explained.grants()).print()?;

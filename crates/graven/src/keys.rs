@@ -276,7 +276,8 @@ const APPOINTS: [u8; 4] = [1, 0, 1, Appointing::AppointAdministrator as u8];
 
 /// The recovery key's signature of a statement that makes somebody an administrator of scopes, and of no other.
 pub(crate) fn sign_appointment(recovery_key: &Path, statement: &[u8]) -> Outcome<Vec<u8>> {
-    let other = || Failure::check_failed("what is to be signed is no statement that appoints an administrator");
+    let other =
+        || Failure::check_failed("what is to be signed is no statement that appoints an administrator");
     let rest = statement.strip_prefix(COMMAND).ok_or_else(other)?;
     let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(other)?;
     let (origin, command) = rest.split_at(end);
@@ -286,7 +287,10 @@ pub(crate) fn sign_appointment(recovery_key: &Path, statement: &[u8]) -> Outcome
     let origin = std::str::from_utf8(origin).map_err(|_| other())?;
     let recovery = load_recovery(recovery_key, origin)?;
     output::note(format_args!("recovery key {}", recovery.vkey()));
-    output::note(format_args!("{}: signs that somebody becomes an administrator of scopes", output::shown(origin)));
+    output::note(format_args!(
+        "{}: signs that somebody becomes an administrator of scopes",
+        output::shown(origin)
+    ));
     recovery.sign_statement(statement).map_err(Failure::trouble)
 }
 

@@ -38,11 +38,11 @@ A rule in CEL is TOML with these keys and no others:
   quiet         for how long nothing more is said of the same [default: as within]
   description   what it is for
 
-  description = "somebody guesses a password"
-  when = '''event.action == "auth.login" && event.outcome == "denied"'''
-  by = "event.actor.id"
+  description = \"somebody guesses a password\"
+  when = '''event.action == \"auth.login\" && event.outcome == \"denied\"'''
+  by = \"event.actor.id\"
   count = 3
-  within = "10m"
+  within = \"10m\"
 
 Examples:
   graven rules list
@@ -258,7 +258,9 @@ fn read(file: &Path) -> Outcome<RuleText> {
     let length = fs::metadata(file).map_err(|error| Failure::file(file, &error))?.len();
     if length > MAX_RULE_BYTES {
         let path = file.display();
-        return Err(Failure::trouble(format_args!("{path} is longer than a rule, which has {MAX_RULE_BYTES} bytes at most")));
+        return Err(Failure::trouble(format_args!(
+            "{path} is longer than a rule, which has {MAX_RULE_BYTES} bytes at most"
+        )));
     }
     let source = fs::read_to_string(file).map_err(|error| Failure::file(file, &error))?;
     Ok(RuleText { name: "test".to_owned(), language: "cel".to_owned(), severity: None, source })

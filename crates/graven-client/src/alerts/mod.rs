@@ -57,7 +57,8 @@ impl LogClient {
     /// See [`ReadError`].
     pub async fn prove_alert(&self, alert: &Alert) -> Result<VerifiedProof, ReadError> {
         let index = alert.index().and_then(|index| LeafIndex::new(index.get()));
-        let proof = self.prove(index.ok_or(ReadError::WrongAnswer("an alert that was never raised"))?).await?;
+        let proof =
+            self.prove(index.ok_or(ReadError::WrongAnswer("an alert that was never raised"))?).await?;
         if proof.leaf_hash() == leaf_hash(alert.leaf()) {
             Ok(proof)
         } else {

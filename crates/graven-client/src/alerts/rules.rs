@@ -44,10 +44,11 @@ impl AlertLog {
     /// See [`ReadError`].
     pub async fn define(&self, rule: &RuleText) -> Result<(LeafIndex, [u8; 32]), ReadError> {
         let request = v1::DefineRuleRequest { log: self.name().to_owned(), rule: Some(rule.message()) };
-        let answer = call_alerts(self.log.pool(), &RetryPolicy::NEVER, &request, |mut alerts, request| async move {
-            alerts.define_rule(request).await
-        })
-        .await?;
+        let answer =
+            call_alerts(self.log.pool(), &RetryPolicy::NEVER, &request, |mut alerts, request| async move {
+                alerts.define_rule(request).await
+            })
+            .await?;
         let hash: [u8; 32] =
             answer.hash[..].try_into().map_err(|_| ReadError::WrongAnswer("a rule's hash that is none"))?;
         if rule.language != BUILTIN && hash[..] != Sha256::digest(rule.source.as_bytes())[..] {
@@ -71,9 +72,10 @@ impl AlertLog {
     /// See [`ReadError`].
     pub async fn retire(&self, name: &str) -> Result<LeafIndex, ReadError> {
         let request = v1::RetireRuleRequest { log: self.name().to_owned(), name: name.to_owned() };
-        let answer = call_alerts(self.log.pool(), &RetryPolicy::NEVER, &request, |mut alerts, request| async move {
-            alerts.retire_rule(request).await
-        });
+        let answer =
+            call_alerts(self.log.pool(), &RetryPolicy::NEVER, &request, |mut alerts, request| async move {
+                alerts.retire_rule(request).await
+            });
         Ok(leaf_index("index", answer.await?.index)?)
     }
 
@@ -104,7 +106,11 @@ impl AlertLog {
         };
         let answer = self.log.pool().alert_service().test_rule(Request::new(request)).await;
         let messages = Box::new(answer.map_err(|status| CallError::new(status, 1))?.into_inner());
-        Ok(RuleTest { messages, ready: VecDeque::new(), tested: Tested { next_index: range.start, unreadable: 0 } })
+        Ok(RuleTest {
+            messages,
+            ready: VecDeque::new(),
+            tested: Tested { next_index: range.start, unreadable: 0 },
+        })
     }
 }
 

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use graven_event::{Context, Facts, Frame, Outcome, Ref, Time, Word, facts::DecisionFacts};
 use graven_merkle::{LeafIndex, leaf_hash};
 use graven_proto::{
-    convert::{event::{time_of, timestamp}, leaf_index, required},
+    convert::{
+        event::{time_of, timestamp},
+        leaf_index, required,
+    },
     v1::{self, Wait, consistency::Wanted},
 };
 
@@ -249,7 +252,11 @@ fn checked(asked: &Check, answer: v1::CheckAccessResponse) -> Result<Decided, Re
             let frame = Frame::decode(leaf)?;
             let is_so = matches!(&frame.facts, Facts::Decision(facts)
                 if asks(facts, asked) && answers(facts, frame.outcome, &decided) && facts.state_size <= index.get());
-            if is_so { Ok(decided) } else { Err(ReadError::WrongAnswer("a decision that is not what its leaf says")) }
+            if is_so {
+                Ok(decided)
+            } else {
+                Err(ReadError::WrongAnswer("a decision that is not what its leaf says"))
+            }
         }
     }
 }

@@ -14,7 +14,8 @@ use thiserror::Error;
 
 use super::{ScopeLog, reference, says::says, send::send};
 use crate::{
-    Acked, AppendError, AppendTarget, Appender, CallError, IdempotencyKey, LogClient, ReadError, VerifiedHead,
+    Acked, AppendError, AppendTarget, Appender, CallError, IdempotencyKey, LogClient, ReadError,
+    VerifiedHead,
     append::{Sending, Unproven, log_time, verify_bundle},
     call::call_scopes,
 };
@@ -24,7 +25,14 @@ use crate::{
 #[allow(missing_docs)]
 pub enum Command {
     /// Says what a scope is. `tier`: 0 not said, 1 reads, 2 changes, 3 administers.
-    Define { scope: String, tier: u8, is_summed: bool, approvers: Vec<String>, approvals: u8, longest: Option<Duration> },
+    Define {
+        scope: String,
+        tier: u8,
+        is_summed: bool,
+        approvers: Vec<String>,
+        approvals: u8,
+        longest: Option<Duration>,
+    },
     /// Asks that an application gets scopes.
     Request {
         client: String,
@@ -34,22 +42,62 @@ pub enum Command {
         not_before: Option<Time>,
         expires: Option<Time>,
     },
-    Approve { grant: Ref, revision: u64 },
-    Deny { grant: Ref, revision: u64 },
-    Narrow { grant: Ref, revision: u64, scopes: Vec<String>, expires: Option<Time> },
-    Renew { grant: Ref, revision: u64, expires: Time },
+    Approve {
+        grant: Ref,
+        revision: u64,
+    },
+    Deny {
+        grant: Ref,
+        revision: u64,
+    },
+    Narrow {
+        grant: Ref,
+        revision: u64,
+        scopes: Vec<String>,
+        expires: Option<Time>,
+    },
+    Renew {
+        grant: Ref,
+        revision: u64,
+        expires: Time,
+    },
     /// With no revision: whatever it is.
-    Revoke { grant: Ref, revision: Option<u64> },
-    RevokeToken { issuer: String, id: String, expires: Option<Time> },
+    Revoke {
+        grant: Ref,
+        revision: Option<u64>,
+    },
+    RevokeToken {
+        issuer: String,
+        id: String,
+        expires: Option<Time>,
+    },
     /// Tokens issued before this are refused; `None`: those issued before the entry.
-    Rotate { scope: String, issued_before: Option<Time> },
+    Rotate {
+        scope: String,
+        issued_before: Option<Time>,
+    },
     /// With no scopes or client: of all.
-    OpenReview { scopes: Vec<String>, client: Option<String>, due: Option<Time> },
-    Attest { review: Ref, grant: Ref, keep: bool },
-    CloseReview { review: Ref },
+    OpenReview {
+        scopes: Vec<String>,
+        client: Option<String>,
+        due: Option<Time>,
+    },
+    Attest {
+        review: Ref,
+        grant: Ref,
+        keep: bool,
+    },
+    CloseReview {
+        review: Ref,
+    },
     /// By another administrator, or by the log's recovery key.
-    Appoint { administrator: String, signed: Option<SignedAppointment> },
-    Dismiss { administrator: String },
+    Appoint {
+        administrator: String,
+        signed: Option<SignedAppointment>,
+    },
+    Dismiss {
+        administrator: String,
+    },
 }
 
 /// What the recovery key signed: the answer of [`ScopeLog::prepare_appointment`], and the signature of it.
@@ -177,7 +225,12 @@ impl<'a, L: AppendTarget> Commanding<'a, L> {
         Ok(self.send(log, &command, Wait::Durable).await?.0)
     }
 
-    async fn send(&self, log: &Appender, command: &Command, wait: Wait) -> Result<(Commanded, Bytes), CommandError> {
+    async fn send(
+        &self,
+        log: &Appender,
+        command: &Command,
+        wait: Wait,
+    ) -> Result<(Commanded, Bytes), CommandError> {
         let sending = Sending::new(log.pool().retries(), self.key.clone()).map_err(AppendError::from)?;
         let options = v1::CommandOptions {
             idempotency_key: sending.key_text(),
@@ -186,7 +239,8 @@ impl<'a, L: AppendTarget> Commanding<'a, L> {
             justification: self.justification.clone(),
         };
         let answer = send(log, &sending, command, Some(options)).await;
-        let answer = answer.map_err(|error| refused(&error).unwrap_or_else(|| sending.failed(error).into()))?;
+        let answer =
+            answer.map_err(|error| refused(&error).unwrap_or_else(|| sending.failed(error).into()))?;
         let commanded = checked(command, &answer)?;
         Ok((commanded, answer.proof))
     }

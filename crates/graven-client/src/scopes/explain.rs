@@ -128,10 +128,11 @@ impl LogClient {
     pub async fn explain(&self, index: LeafIndex) -> Result<VerifiedExplanation, ReadError> {
         let known = self.follower().kept().await?;
         let request = v1::ExplainDecisionRequest { log: self.name(), index: index.get() };
-        let answer = call_scopes(self.pool(), self.pool().retries(), &request, |mut scopes, request| async move {
-            scopes.explain_decision(request).await
-        })
-        .await?;
+        let answer =
+            call_scopes(self.pool(), self.pool().retries(), &request, |mut scopes, request| async move {
+                scopes.explain_decision(request).await
+            })
+            .await?;
         let head = self.follower().accept_message(answer.head.clone(), known.as_ref()).await?;
         let mut leaves = Vec::new();
         for leaf in &answer.leaves {

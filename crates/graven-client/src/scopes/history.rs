@@ -7,11 +7,7 @@ use graven_merkle::{Hash, LeafIndex, leaf_hash};
 use graven_proto::{convert::required, v1};
 
 use super::Step;
-use crate::{
-    LogClient, ReadError, VerifiedHead, VerifiedMulti,
-    call::call_scopes,
-    prove::verified_multi,
-};
+use crate::{LogClient, ReadError, VerifiedHead, VerifiedMulti, call::call_scopes, prove::verified_multi};
 
 /// Everything that a server tells of an application and a scope, each step proven to be in the log before anybody sees it.
 ///
@@ -61,13 +57,15 @@ impl LogClient {
         let known = self.follower().kept().await?;
         let request =
             v1::GrantHistoryRequest { log: self.name(), client: client.to_owned(), scope: scope.to_owned() };
-        let answer = call_scopes(self.pool(), self.pool().retries(), &request, |mut scopes, request| async move {
-            scopes.grant_history(request).await
-        })
-        .await?;
+        let answer =
+            call_scopes(self.pool(), self.pool().retries(), &request, |mut scopes, request| async move {
+                scopes.grant_history(request).await
+            })
+            .await?;
         let head = self.follower().accept_message(answer.head, known.as_ref()).await?;
         let steps = answer.steps.into_iter().map(Step::of).collect::<Result<Vec<_>, _>>()?;
-        let proof = proven(&head, steps.iter().map(|step| (step.index(), leaf_hash(step.leaf()))), answer.proof)?;
+        let proof =
+            proven(&head, steps.iter().map(|step| (step.index(), leaf_hash(step.leaf()))), answer.proof)?;
         if !answer.truncated {
             belong_together(&steps).map_err(ReadError::WrongAnswer)?;
         }
@@ -118,14 +116,18 @@ fn belong_together(steps: &[Step]) -> Result<(), &'static str> {
                     revisions.insert(grant, 1);
                     continue;
                 }
-                let revision = revisions.get_mut(&grant).ok_or("a step about a grant that nobody asked for")?;
+                let revision =
+                    revisions.get_mut(&grant).ok_or("a step about a grant that nobody asked for")?;
                 if step.what() != "attest" && command.revision.is_some_and(|meant| meant != *revision) {
-                    return Err("a history that lacks a step: the revisions of a grant do not follow each other");
+                    return Err(
+                        "a history that lacks a step: the revisions of a grant do not follow each other",
+                    );
                 }
                 let keeps = step.what() == "attest" && command.verdict == Some(KEPT);
                 *revision += u64::from(!keeps);
             }
-            Facts::Decision(decision) if decision.grants.iter().any(|grant| revisions.contains_key(grant)) => {}
+            Facts::Decision(decision)
+                if decision.grants.iter().any(|grant| revisions.contains_key(grant)) => {}
             _ => return Err("the use of a grant that nobody asked for"),
         }
     }

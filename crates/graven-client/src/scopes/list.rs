@@ -7,8 +7,8 @@ use graven_proto::{
 };
 
 use super::{
-    At, GrantFilter, GrantStatus, ReportedGrant, ReportedGrants, ReportedReview, ReportedReviews, ReportedScope,
-    ReportedScopes, ReportedUnused, ScopeLog,
+    At, GrantFilter, GrantStatus, ReportedGrant, ReportedGrants, ReportedReview, ReportedReviews,
+    ReportedScope, ReportedScopes, ReportedUnused, ScopeLog,
 };
 use crate::{ReadError, call::call_scopes};
 

@@ -45,8 +45,8 @@ pub use command::{Command, CommandError, Commanded, Commanding, ProvenCommand, S
 pub use explain::VerifiedExplanation;
 pub use history::VerifiedHistory;
 pub use state::{
-    At, GrantFilter, GrantStatus, ReportedGrant, ReportedGrants, ReportedReview, ReportedReviews, ReportedScope, ReportedScopes,
-    ReportedUnused, ReportedUse,
+    At, GrantFilter, GrantStatus, ReportedGrant, ReportedGrants, ReportedReview, ReportedReviews,
+    ReportedScope, ReportedScopes, ReportedUnused, ReportedUse,
 };
 pub use step::{Step, command_word};
 pub use watch::ScopeWatch;

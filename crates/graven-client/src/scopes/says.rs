@@ -38,7 +38,10 @@ pub(super) fn says(facts: &ScopeCommand, command: &Command) -> bool {
         Command::Approve { grant, revision } => is(Number::ApproveGrant) && about(grant, *revision),
         Command::Deny { grant, revision } => is(Number::DenyGrant) && about(grant, *revision),
         Command::Narrow { grant, revision, scopes: names, expires } => {
-            is(Number::NarrowGrant) && about(grant, *revision) && scopes(names) && time(facts.expires, expires)
+            is(Number::NarrowGrant)
+                && about(grant, *revision)
+                && scopes(names)
+                && time(facts.expires, expires)
         }
         Command::Renew { grant, revision, expires } => {
             is(Number::RenewGrant) && about(grant, *revision) && time(facts.expires, &Some(*expires))

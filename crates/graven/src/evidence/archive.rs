@@ -1,11 +1,6 @@
 //! The files of a pack: a folder, or that folder as a tar archive (POSIX.1-1988 ustar), so that it can be handed over as one file.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Read as _,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, io::Read as _, path::Path};
 
 use crate::{
     exit::{Failure, Outcome},
@@ -38,7 +33,10 @@ fn is_archive(path: &Path) -> bool {
 /// Writes a pack that is not there yet.
 pub(super) fn write(path: &Path, files: &Files) -> Outcome {
     if path.exists() {
-        return Err(Failure::trouble(format_args!("{} is there already: name another --out", path.display())));
+        return Err(Failure::trouble(format_args!(
+            "{} is there already: name another --out",
+            path.display()
+        )));
     }
     if is_archive(path) {
         return output::write_file(path, &pack(files));
@@ -51,7 +49,8 @@ pub(super) fn write(path: &Path, files: &Files) -> Outcome {
 pub(super) fn read(path: &Path) -> Outcome<Files> {
     if is_archive(path) {
         let bytes = read_file(path)?;
-        return unpack(&bytes).ok_or_else(|| Failure::check_failed(format_args!("{} is no pack", path.display())));
+        return unpack(&bytes)
+            .ok_or_else(|| Failure::check_failed(format_args!("{} is no pack", path.display())));
     }
     NAMES.into_iter().map(|name| Ok((name, read_file(&path.join(name))?))).collect()
 }

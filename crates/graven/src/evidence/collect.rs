@@ -89,7 +89,10 @@ pub(super) async fn run(args: CollectArgs) -> Outcome {
         return Err(Failure::trouble("--to is before --from"));
     }
     if args.out.exists() {
-        return Err(Failure::trouble(format_args!("{} is there already: name another --out", args.out.display())));
+        return Err(Failure::trouble(format_args!(
+            "{} is there already: name another --out",
+            args.out.display()
+        )));
     }
     let log = args.log.open_pinned().await?;
     let size = log.tree_head().await?.size().get();

@@ -64,12 +64,7 @@ pub(super) const CONTROLS: &[Control] = &[
         title: "Changes and removal of access by role and least privilege, with reviews",
         collects: &[Scopes, Granting, Removing, Administrators, Reviews],
     },
-    Control {
-        id: "CC7.2",
-        framework: "SOC 2",
-        title: "Monitoring for anomalies",
-        collects: &[Alerts, Gaps],
-    },
+    Control { id: "CC7.2", framework: "SOC 2", title: "Monitoring for anomalies", collects: &[Alerts, Gaps] },
     Control {
         id: "CC7.3",
         framework: "SOC 2",
@@ -164,7 +159,9 @@ fn kind_of(facts: &Facts) -> Option<Kind> {
         Facts::Alert(_) | Facts::Rule(_) => Alerts,
         Facts::Gap(_) | Facts::Filled(_) | Facts::Rejected(_) => Gaps,
         Facts::Event(_) => Events,
-        Facts::Erasure(_) | Facts::Retention(_) | Facts::Hold(_) | Facts::Release(_) | Facts::Expiry(_) => Keeping,
+        Facts::Erasure(_) | Facts::Retention(_) | Facts::Hold(_) | Facts::Release(_) | Facts::Expiry(_) => {
+            Keeping
+        }
     })
 }
 

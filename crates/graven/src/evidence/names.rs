@@ -51,7 +51,9 @@ impl Names {
             Facts::Scope(command) if command.command == Command::RequestGrant as u8 => {
                 (Some(command.client), command.subject, command.grant.as_slice())
             }
-            Facts::Decision(decision) => (Some(Some(decision.client)), decision.subject, &decision.grants[..]),
+            Facts::Decision(decision) => {
+                (Some(Some(decision.client)), decision.subject, &decision.grants[..])
+            }
             _ => return,
         };
         for grant in numbers.iter().filter_map(|number| grants.get(number)) {

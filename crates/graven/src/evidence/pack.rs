@@ -165,9 +165,9 @@ fn verify(manifest: &Manifest, files: &Files, trust: &Trust) -> Result<(Verified
             == (manifest.control.as_str(), manifest.framework.as_str(), manifest.title.as_str())
     });
     let control = control.ok_or("it is for a control that this version does not know")?;
-    let head = trust.verify_head(&files[CHECKPOINT]).map_err(|error| {
-        Problem::Head(Failure::new(exit::exit_of(error.fault()), error))
-    })?;
+    let head = trust
+        .verify_head(&files[CHECKPOINT])
+        .map_err(|error| Problem::Head(Failure::new(exit::exit_of(error.fault()), error)))?;
     if (manifest.tree_size, manifest.root.as_str()) != (head.size().get(), head.root().to_string().as_str()) {
         return Err("its manifest speaks of another tree than its checkpoint".into());
     }
@@ -213,8 +213,9 @@ fn prove(manifest: &Manifest, head: &VerifiedHead, leaves: &[Leaf]) -> Result<()
         if !proof.indices.iter().copied().eq(indices.iter().map(|index| index.get())) {
             return Err("a proof of it is of other entries".into());
         }
-        verify_multi(&indices, &hashes, head.size(), &siblings, head.root())
-            .map_err(|error| Problem::Other(format!("its entries are not in the log that was signed: {error}")))?;
+        verify_multi(&indices, &hashes, head.size(), &siblings, head.root()).map_err(|error| {
+            Problem::Other(format!("its entries are not in the log that was signed: {error}"))
+        })?;
     }
     Ok(())
 }

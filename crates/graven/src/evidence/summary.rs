@@ -21,7 +21,9 @@ pub(super) fn kind(frame: &Frame) -> String {
         }
         Facts::Decision(_) if frame.outcome == Some(Ended::Success) => "decision, allowed".to_owned(),
         Facts::Decision(_) => "decision, denied".to_owned(),
-        Facts::Alert(alert) => format!("alert, {}", Severity::of(alert.severity).map_or("-", Severity::as_str)),
+        Facts::Alert(alert) => {
+            format!("alert, {}", Severity::of(alert.severity).map_or("-", Severity::as_str))
+        }
         Facts::Event(_) => match frame.outcome {
             Some(outcome) => format!("event, {}", outcome.as_str()),
             None => "event".to_owned(),
@@ -95,27 +97,36 @@ fn told(facts: &Facts, name: &dyn Fn(Ref) -> String) -> (Option<Ref>, String) {
         Facts::Scope(command) => {
             let grant = command.grant.map(|grant| format!("grant `{}`", brief_number(&grant)));
             let whom = [command.client, command.subject].into_iter().flatten().map(name);
-            let parts: Vec<_> =
-                grant.into_iter().chain(whom).chain([words(&command.scopes)]).filter(|it| !it.is_empty()).collect();
+            let parts: Vec<_> = grant
+                .into_iter()
+                .chain(whom)
+                .chain([words(&command.scopes)])
+                .filter(|it| !it.is_empty())
+                .collect();
             (Some(command.by), why(command.refused.as_ref()) + &parts.join(", "))
         }
         Facts::Decision(decision) => {
-            let subject = decision.subject.map(|subject| format!("for {}, ", name(subject))).unwrap_or_default();
+            let subject =
+                decision.subject.map(|subject| format!("for {}, ", name(subject))).unwrap_or_default();
             let count = decision.count.filter(|count| *count > 1).map(|count| format!("{count} times, "));
             let about = format!("{subject}{}{}", count.unwrap_or_default(), words(&decision.scopes));
             (Some(decision.client), why(Some(&decision.reason)) + &about)
         }
         Facts::Alert(alert) => {
             let about: Vec<_> = alert.about.iter().map(|who| name(*who)).collect();
-            let fired = alert.leaves.first().map_or_else(String::new, |first| format!("; first entry {first}"));
+            let fired =
+                alert.leaves.first().map_or_else(String::new, |first| format!("; first entry {first}"));
             (None, format!("{}: {}{fired}", cell(alert.name.as_str()), about.join(", ")))
         }
         Facts::Rule(rule) => (Some(rule.by), cell(rule.name.as_str())),
         Facts::Event(event) => (Some(event.actor), cell(event.action.as_str())),
-        Facts::Gap(gap) | Facts::Filled(gap) => (Some(gap.producer), format!("numbers {} to {}", gap.first, gap.last)),
-        Facts::Erasure(erasure) => {
-            (Some(erasure.by), format!("{} people, by {}", erasure.erased.len(), cell(erasure.authority.as_str())))
+        Facts::Gap(gap) | Facts::Filled(gap) => {
+            (Some(gap.producer), format!("numbers {} to {}", gap.first, gap.last))
         }
+        Facts::Erasure(erasure) => (
+            Some(erasure.by),
+            format!("{} people, by {}", erasure.erased.len(), cell(erasure.authority.as_str())),
+        ),
         Facts::Retention(class) => (Some(class.by), cell(class.name.as_str())),
         Facts::Hold(hold) => (Some(hold.by), cell(hold.authority.as_str())),
         Facts::Release(release) => (Some(release.by), cell(release.authority.as_str())),

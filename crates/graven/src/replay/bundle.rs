@@ -106,7 +106,8 @@ fn verified(args: &ReplayArgs, path: &Path) -> Outcome<VerifiedHead> {
             path.display()
         )));
     }
-    let trust = args.log.trust.trust_in(pinned, Origin::new(origin.as_str()).map_err(Failure::check_failed)?)?;
+    let trust =
+        args.log.trust.trust_in(pinned, Origin::new(origin.as_str()).map_err(Failure::check_failed)?)?;
     let head = trust.verify_head(&reader.checkpoint).map_err(|error| {
         Failure::new(exit::exit_of(error.fault()), format_args!("{}: {error}", path.display()))
     })?;
@@ -118,11 +119,18 @@ fn verified(args: &ReplayArgs, path: &Path) -> Outcome<VerifiedHead> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    if frontier.size() == head.size() && frontier.root() == *head.root() { Ok(head) } else { Err(changed(path)) }
+    if frontier.size() == head.size() && frontier.root() == *head.root() {
+        Ok(head)
+    } else {
+        Err(changed(path))
+    }
 }
 
 fn changed(path: &Path) -> Failure {
-    Failure::check_failed(format_args!("{}: its entries do not lead to the root that was signed", path.display()))
+    Failure::check_failed(format_args!(
+        "{}: its entries do not lead to the root that was signed",
+        path.display()
+    ))
 }
 
 /// Reads such a file.
@@ -136,11 +144,13 @@ struct Reader {
 impl Reader {
     fn open(path: &Path) -> Outcome<Self> {
         let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
-        let mut reader = Self { path: path.to_owned(), file: BufReader::new(file), checkpoint: Vec::new(), taken: 0 };
+        let mut reader =
+            Self { path: path.to_owned(), file: BufReader::new(file), checkpoint: Vec::new(), taken: 0 };
         if reader.line()? != HEADER.trim_end() {
             return Err(Failure::check_failed(format_args!("{} holds no entries of a log", path.display())));
         }
-        let length: Option<u64> = reader.line()?.parse().ok().filter(|length| *length <= MAX_CHECKPOINT_BYTES);
+        let length: Option<u64> =
+            reader.line()?.parse().ok().filter(|length| *length <= MAX_CHECKPOINT_BYTES);
         let length = length.ok_or_else(|| reader.cut())?;
         let mut checkpoint = vec![0; usize::try_from(length).unwrap_or(0)];
         reader.fill(&mut checkpoint)?;
@@ -167,7 +177,9 @@ impl Reader {
         let read = (&mut self.file).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
         read.map_err(|error| Failure::file(&self.path, &error))?;
         let line = line.strip_suffix(b"\n").map(<[u8]>::to_vec).and_then(|line| String::from_utf8(line).ok());
-        line.ok_or_else(|| Failure::check_failed(format_args!("{} holds no entries of a log", self.path.display())))
+        line.ok_or_else(|| {
+            Failure::check_failed(format_args!("{} holds no entries of a log", self.path.display()))
+        })
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Outcome {

@@ -29,7 +29,8 @@ pub(super) fn replay(args: &ReplayArgs, dir: &Path) -> Outcome<Vec<Replayed>> {
         bar.set_length(of);
         bar.set_position(at);
     };
-    let mut looking = Looking { args, vault, bar: bar.clone(), under_way: None, done: Vec::new(), failed: Ok(()) };
+    let mut looking =
+        Looking { args, vault, bar: bar.clone(), under_way: None, done: Vec::new(), failed: Ok(()) };
     let report = graven_log::fsck_with(&env, dir, progress, &mut looking);
     bar.finish_and_clear();
     let report = report?;
@@ -39,7 +40,9 @@ pub(super) fn replay(args: &ReplayArgs, dir: &Path) -> Outcome<Vec<Replayed>> {
     let mut done = looking.done;
     done.extend(looking.under_way.map(|(_, replaying)| replaying.finish()).transpose()?);
     match (&args.log.at.log, done.is_empty()) {
-        (Some(log), true) => Err(Failure::trouble(format_args!("{} has no log of events {log}", dir.display()))),
+        (Some(log), true) => {
+            Err(Failure::trouble(format_args!("{} has no log of events {log}", dir.display())))
+        }
         (None, true) => Err(Failure::trouble(format_args!("{} has no log of events", dir.display()))),
         (_, false) => Ok(done),
     }

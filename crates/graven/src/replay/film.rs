@@ -54,7 +54,9 @@ impl Film {
             ]));
         }
         if !std::mem::replace(&mut self.is_begun, true) {
-            output::line(row(["ENTRY", "TIME", "WHAT", "ENDED", "BY", "GRANT", "SCOPES"].map(str::to_owned)))?;
+            output::line(
+                row(["ENTRY", "TIME", "WHAT", "ENDED", "BY", "GRANT", "SCOPES"].map(str::to_owned)),
+            )?;
         }
         let scopes: Vec<_> = shot.scopes.iter().map(Word::as_str).collect();
         output::line(row([

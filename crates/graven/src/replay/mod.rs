@@ -83,7 +83,8 @@ pub(crate) async fn run(args: ReplayArgs) -> Outcome {
         report(&args, replayed)?;
     }
     let wrong = replayed.iter().find_map(|log| Some((&log.origin, log.first_mismatch.as_ref()?)));
-    wrong.map_or(Ok(()), |(origin, mismatch)| Err(Failure::check_failed(format_args!("{origin}: {mismatch}"))))
+    wrong
+        .map_or(Ok(()), |(origin, mismatch)| Err(Failure::check_failed(format_args!("{origin}: {mismatch}"))))
 }
 
 fn report(args: &ReplayArgs, replayed: &Replayed) -> Outcome {

@@ -52,7 +52,8 @@ pub(super) struct Counts {
 
 impl<'a> Replaying<'a> {
     pub(super) fn new(args: &'a ReplayArgs, origin: &str, film: Option<Film>) -> Outcome<Self> {
-        let word = Word::new(origin).map_err(|error| Failure::check_failed(format_args!("{origin}: {error}")))?;
+        let word =
+            Word::new(origin).map_err(|error| Failure::check_failed(format_args!("{origin}: {error}")))?;
         Ok(Self {
             args,
             origin: origin.to_owned(),

@@ -221,7 +221,8 @@ pub(super) async fn define(args: DefineArgs) -> Outcome {
 
 pub(super) async fn request(args: RequestArgs) -> Outcome {
     let RequestArgs { client, scopes, subject, resource, not_before, expires, terms } = args;
-    let sent = terms.send(Command::Request { client, subject, scopes, resource, not_before, expires }).await?;
+    let sent =
+        terms.send(Command::Request { client, subject, scopes, resource, not_before, expires }).await?;
     sent.number("asked for, and waiting for approval")
 }
 

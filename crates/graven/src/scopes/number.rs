@@ -60,7 +60,9 @@ impl Number {
         let mut fitting = all.into_iter().filter(|item| number(item).to_string().starts_with(&self.0));
         match (fitting.next(), fitting.next()) {
             (Some(found), None) => Ok(found),
-            (None, _) => Err(Failure::trouble(format_args!("no {what} has a number that begins with {}", self.0))),
+            (None, _) => {
+                Err(Failure::trouble(format_args!("no {what} has a number that begins with {}", self.0)))
+            }
             _ => Err(Failure::trouble(format_args!(
                 "several {what}s have a number that begins with {}: write more of it",
                 self.0

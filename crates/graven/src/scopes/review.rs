@@ -167,7 +167,11 @@ async fn list(args: ListArgs) -> Outcome {
         output::line("\nto attest:")?;
         show::grants(&grants).print()?;
     }
-    output::note(format_args!("{} reviews{}", reviews.len(), if found.is_truncated { ", and older ones" } else { "" }));
+    output::note(format_args!(
+        "{} reviews{}",
+        reviews.len(),
+        if found.is_truncated { ", and older ones" } else { "" }
+    ));
     Ok(())
 }
 

@@ -47,12 +47,21 @@ pub(crate) fn scope_json(scope: &ReportedScope) -> Value {
 
 pub(crate) fn grants(grants: &[ReportedGrant]) -> Table<9> {
     let mut table = Table::new([
-        "GRANT", "STATUS", "CLIENT", "SUBJECT", "SCOPES (USES)", "EXPIRES", "ASKED BY", "APPROVED BY", "LAST USED",
+        "GRANT",
+        "STATUS",
+        "CLIENT",
+        "SUBJECT",
+        "SCOPES (USES)",
+        "EXPIRES",
+        "ASKED BY",
+        "APPROVED BY",
+        "LAST USED",
     ]);
     for grant in grants {
         let scopes = grant.scopes.iter().map(|scope| format!("{} ({})", scope.scope, scope.uses));
         let last = grant.scopes.iter().filter_map(|scope| scope.last_used).max();
-        let resource = if grant.resource.is_empty() { String::new() } else { format!(" at {}", grant.resource) };
+        let resource =
+            if grant.resource.is_empty() { String::new() } else { format!(" at {}", grant.resource) };
         table.row([
             format!("{}@{}", brief_number(&grant.grant), grant.revision),
             grant.status.as_str().to_owned(),

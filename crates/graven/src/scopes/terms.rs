@@ -106,9 +106,9 @@ impl Sent {
             0 => String::new(),
             revision => format!(", the grant's revision is {revision}"),
         };
-        let proven = self.proven_in.map_or_else(String::new, |size| {
-            format!(", proven under the head of {}", output::entries(size))
-        });
+        let proven = self
+            .proven_in
+            .map_or_else(String::new, |size| format!(", proven under the head of {}", output::entries(size)));
         format!("{done}: entry {index}{before}{revision}{proven}")
     }
 

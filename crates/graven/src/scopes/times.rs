@@ -24,8 +24,9 @@ fn read(text: &str, from_now: impl Fn(u64, u64) -> Option<u64>) -> Result<Time, 
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let no_time =
-        || format!("{text:?} is no time: write it as 2026-03-01T09:30:00Z, or as a span of time such as 90days");
+    let no_time = || {
+        format!("{text:?} is no time: write it as 2026-03-01T09:30:00Z, or as a span of time such as 90days")
+    };
     let span = humantime::parse_duration(text).map_err(|_| no_time())?;
     let span = u64::try_from(span.as_nanos()).map_err(|_| no_time())?;
     from_now(now().nanoseconds(), span).map(Time).ok_or_else(no_time)

@@ -105,7 +105,8 @@ impl AlertSettings {
     pub(crate) fn prepare(&self) -> Outcome<Alerting> {
         let wrong = |what: &dyn std::fmt::Display| Failure::trouble(format_args!("alerts: {what}"));
         let roots = self.ca.as_deref().map(credentials::roots).transpose()?.unwrap_or_else(Roots::default);
-        let webhook = Webhook::new(&self.webhook, &roots, RetryPolicy::NEVER).map_err(|error| wrong(&error))?;
+        let webhook =
+            Webhook::new(&self.webhook, &roots, RetryPolicy::NEVER).map_err(|error| wrong(&error))?;
         let webhook = match &self.secret_file {
             None => webhook,
             Some(file) => {
@@ -135,7 +136,12 @@ pub(crate) struct Alerting {
 
 impl Alerting {
     /// Begins to tell. It ends when the handle is aborted: what is under way then is told again after the next start.
-    pub(super) fn start(self, engine: Arc<Engine>, fs: Arc<dyn Fs>, data_dir: &Path) -> Outcome<JoinHandle<()>> {
+    pub(super) fn start(
+        self,
+        engine: Arc<Engine>,
+        fs: Arc<dyn Fs>,
+        data_dir: &Path,
+    ) -> Outcome<JoinHandle<()>> {
         if let Some(log) = &self.log
             && engine.log(log.as_str()).is_none_or(|log| log.meta().kind == Kind::Bytes)
         {
@@ -180,7 +186,10 @@ impl Places {
         let bytes = self.fs.read(&path, MAX_PLACE_BYTES)?;
         let place = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_suffix('\n')?.parse().ok());
         place.map(Some).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "no place in a log: remove it to be told of what is new")
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "no place in a log: remove it to be told of what is new",
+            )
         })
     }
 
@@ -235,7 +244,9 @@ impl Telling {
         let reading = log.clone();
         let leaves = task::spawn_blocking(move || reading.entries(place.next..end, PART_BYTES)).await;
         for leaf in leaves.map_err(io::Error::other)?.map_err(io::Error::other)? {
-            if let Some((frame, facts)) = alert(&leaf).filter(|(_, it)| it.severity >= self.alerting.min_severity) {
+            if let Some((frame, facts)) =
+                alert(&leaf).filter(|(_, it)| it.severity >= self.alerting.min_severity)
+            {
                 self.tell(&body(&log, place.next, &frame, &facts, &leaf)).await;
                 place.noted = 0;
             }

@@ -150,7 +150,8 @@ async fn serve(
     options.lookup = lookup;
     let audit = options.audit.clone();
     let scheme = if options.tls.is_some() { "https" } else { "http" };
-    let telling = alerts.map(|alerts| alerts.start(engine.clone(), Env::system().fs, &data_dir)).transpose()?;
+    let telling =
+        alerts.map(|alerts| alerts.start(engine.clone(), Env::system().fs, &data_dir)).transpose()?;
     let following_files = task::spawn(material.follow(hangup));
     let mut server = Server::new(engine.clone(), options);
     if let Some(listener) = ops {

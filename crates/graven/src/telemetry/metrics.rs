@@ -74,7 +74,10 @@ fn describe() {
     gauge!("graven_rpc_in_flight", "Calls under way");
     counter!("graven_http_requests_total", "Requests for the logs as files, and probes, by HTTP status");
     histogram!("graven_http_duration_seconds", "From a request's head to the head of its answer");
-    counter!("graven_alert_deliveries_total", "Alerts that the webhook took, and attempts that it did not, by outcome");
+    counter!(
+        "graven_alert_deliveries_total",
+        "Alerts that the webhook took, and attempts that it did not, by outcome"
+    );
     gauge!("graven_connections", "Open connections");
     gauge!("graven_connections_limit", "Open connections at most");
     counter!("graven_connections_total", "Connections that were let in");
