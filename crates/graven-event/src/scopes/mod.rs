@@ -61,6 +61,11 @@ impl ScopeState {
         self.scopes.iter()
     }
 
+    /// What is said of a scope; `None`: it is not defined.
+    pub fn scope(&self, scope: &Word) -> Option<&Definition> {
+        self.scopes.get(scope)
+    }
+
     /// A grant that the state remembers.
     pub fn grant(&self, grant: Ref) -> Option<&Grant> {
         self.grants.get(&grant)
