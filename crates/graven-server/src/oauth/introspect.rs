@@ -5,7 +5,6 @@
 //! alone counts nowhere else.
 
 use axum::body::Body;
-use graven_audit::scopes::ShownToken;
 use graven_audit::{Audit, Book, Deed};
 use graven_auth::Examined;
 use graven_event::Party;
