@@ -180,12 +180,13 @@ impl Audit {
     }
 
     /// Decides without recording, for what is answered about a token as a whole: why it is good for nothing, or `Granted` and those of its
-    /// scopes for which its client has a grant; with the number of leaves that this follows from.
+    /// scopes for which its client has a grant there; with the number of leaves that this follows from.
     pub fn active_scopes(
         &self,
         book: &Book,
         client: &str,
         subject: Option<&str>,
+        resource: Option<&str>,
         token: &ShownToken,
     ) -> Result<(Reason, Vec<String>, u64), AuditError> {
         let of = |party: Party| book.named(&party.subject());
@@ -194,6 +195,7 @@ impl Audit {
         let Some(client) = of(application(client)) else { return Ok((Reason::NoGrant, Vec::new(), size)) };
         let subject = subject.and_then(|subject| of(Party::parse(subject)));
         let presented = words(&token.scopes)?;
+        let resource = resource.map(|resource| word("resource", resource)).transpose()?;
         let now = self.now().max(state.time);
         let (mut granted, mut why) = (Vec::new(), Reason::NoScope);
         for scope in &presented {
@@ -201,6 +203,7 @@ impl Audit {
                 client,
                 subject,
                 scopes: vec![scope.clone()],
+                resource: resource.clone(),
                 presented: presented.clone(),
                 decided_at: now.0,
                 ..blank(book, token, word("action", "oauth.token.introspect")?)

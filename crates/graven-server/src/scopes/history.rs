@@ -25,8 +25,6 @@ use crate::log::wait;
 use crate::message::tree_head;
 use crate::rpc;
 
-/// Most bytes of the entries of an explanation.
-const LEAF_BYTES: usize = 1 << 20;
 /// Most grants of an explanation, those first that allowed it.
 const MAX_GRANTS: usize = 128;
 
