@@ -15,11 +15,12 @@ use crate::book::{Book, Keys};
 use crate::error::AuditError;
 use crate::hook::Hooks;
 use crate::read::Leaves;
+use crate::scopes::Sums;
 
 /// The name of the log of what was read and done.
 pub const ACCESS_LOG: &str = "access";
 /// The version of the terms by which events are found: another one makes an index anew.
-const TERMS_VERSION: &[u8] = b"graven terms v1\n";
+const TERMS_VERSION: &[u8] = b"graven terms v2\n";
 
 /// Where things are, and what opens them.
 pub struct AuditOptions {
@@ -225,8 +226,17 @@ impl Audit {
         };
         let index = EventIndex::open(self.env.fs.clone(), &dir, IndexId(id.into()), leaf)?;
         let name = meta.name.clone();
-        let (index, deciding, swept) = (Arc::new(index), tokio::sync::Mutex::default(), Mutex::default());
-        let book = Arc::new(Book { log, realm, state, index, keys, deciding, swept });
+        let book = Arc::new(Book {
+            log,
+            realm,
+            state,
+            index: Arc::new(index),
+            keys,
+            deciding: tokio::sync::Mutex::default(),
+            swept: Mutex::default(),
+            sums: Sums::default(),
+            replaying: tokio::sync::Mutex::default(),
+        });
         let erased: Vec<_> = book.state.lock().rules.erased().into_iter().collect();
         if !erased.is_empty() {
             self.destroy(&book, erased).await?;

@@ -16,6 +16,7 @@ use sha2::Sha256;
 
 use crate::error::AuditError;
 use crate::hook::Shared;
+use crate::scopes::Sums;
 
 /// A log of events.
 pub struct Book {
@@ -28,6 +29,10 @@ pub struct Book {
     pub(crate) deciding: tokio::sync::Mutex<()>,
     /// Up to where files of a class were dropped, as an entry says: since the start.
     pub(crate) swept: Mutex<BTreeMap<u8, u64>>,
+    /// Decisions that are not in the log yet, as their scopes say.
+    pub(crate) sums: Sums,
+    /// Held while an earlier state is made again: that takes a processor.
+    pub(crate) replaying: tokio::sync::Mutex<()>,
 }
 
 /// The log's own keys, as they are used.
@@ -77,6 +82,12 @@ impl Book {
     /// Whether a hold of this number stands.
     pub fn is_held_by(&self, hold: Ref) -> bool {
         self.state.lock().rules.holds.contains_key(&hold)
+    }
+
+    /// What stands for a token: its identifier is its issuer's (RFC 7519 §4.1.7), and two issuers may use the same.
+    pub(crate) fn token(&self, issuer: &str, id: &str) -> Ref {
+        let token = [&(issuer.len() as u64).to_be_bytes()[..], issuer.as_bytes(), id.as_bytes()].concat();
+        short(&self.keys.pseudonym("token", &token))
     }
 
     /// What a caller's stream is called in leaves, if it has brought anything.

@@ -63,7 +63,9 @@ pub enum AuditError {
     #[error("hold {0} covers the person: release it first")]
     Held(Ref),
     /// The state that a decision needs is not here.
-    #[error("the log has {size} leaves, fewer than the decision is to take into account: ask again in a moment")]
+    #[error(
+        "the log has {size} leaves, fewer than the decision is to take into account: ask again in a moment"
+    )]
     StateBehind {
         /// How many there are.
         size: u64,

@@ -47,6 +47,8 @@ impl Audit {
         let authority = word("authority", authority)?;
         let reference = book.named(subject).ok_or(AuditError::NoSubject)?;
         let _one_at_a_time = book.deciding.lock().await;
+        // What was counted of them is written while they are known.
+        let _closed = self.close_sums(book).await?;
         if let Some(hold) = book.state.lock().rules.hold_on(reference) {
             return Err(AuditError::Held(hold));
         }
@@ -226,7 +228,7 @@ impl Audit {
 
 impl Book {
     /// The first leaf at or after a log time, from an index on: log time never falls.
-    fn first_since(&self, time: Time, from: u64) -> Result<u64, AuditError> {
+    pub(crate) fn first_since(&self, time: Time, from: u64) -> Result<u64, AuditError> {
         let (mut low, mut high) = (from, self.log.durable_size());
         while low < high {
             let middle = low + (high - low) / 2;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use graven_event::disclosure::{Disclosure, Shown};
-use graven_event::facts::Ref;
+use graven_event::facts::{DecisionFacts, Ref};
 use graven_event::payload::{OpenError, Payload};
 use graven_event::query::{Query, terms};
-use graven_event::{Frame, Group, View};
+use graven_event::{Facts, Frame, Group, Party, View};
 use graven_index::events::{Cursor, Entry, Page as IndexPage, Source, SourceError};
 use graven_log::Head;
 use graven_merkle::{Hash, LeafIndex, leaf_hash};
@@ -124,7 +124,19 @@ impl Book {
         let Some(frame) = &opened.frame else {
             return is_statement(&opened.leaf).then_some(opened).ok_or(AuditError::Damaged(index));
         };
-        let Some(claimed) = &frame.payload else { return Ok(opened) };
+        let Some(claimed) = &frame.payload else {
+            if let Facts::Decision(decision) = &frame.facts {
+                let named = self.parties(decision);
+                for (group, party) in named {
+                    match party {
+                        _ if !groups.contains(&group) => opened.hidden.push(group),
+                        None => opened.erased.push(group),
+                        Some(party) => show(&mut opened.view, group, party),
+                    }
+                }
+            }
+            return Ok(opened);
+        };
         let Some(attachment) = attachment else {
             let dropped = self.state.lock().rules.dropped.get(&frame.retention).copied();
             opened.is_dropped = dropped.is_some_and(|before| index < before);
@@ -146,6 +158,12 @@ impl Book {
             }
         }
         Ok(opened)
+    }
+
+    /// Whom a decision without payload is about, in the groups that they would be in: by name, as long as that is known.
+    fn parties(&self, decision: &DecisionFacts) -> Vec<(Group, Option<Party>)> {
+        let actor = decision.subject.unwrap_or(decision.client);
+        vec![(Group::Actor, self.name_of(actor)), (Group::Token, self.name_of(decision.client))]
     }
 
     /// The disclosure of chosen groups of a leaf, under a head that covers it. What was erased or dropped is not in it.
@@ -319,12 +337,31 @@ impl Leaves {
                 }
             }
         }
+        if let (None, Facts::Decision(decision)) = (&frame.payload, &frame.facts) {
+            let actor = decision.subject.unwrap_or(decision.client);
+            for ((group, party), whose) in
+                self.book.parties(decision).into_iter().zip([actor, decision.client])
+            {
+                if let Some(party) = party {
+                    show(&mut view, group, party);
+                    owners.push((group, vec![whose]));
+                }
+            }
+        }
         let happened = match &frame.facts {
-            graven_event::Facts::Event(facts) => facts.event_time,
+            Facts::Event(facts) => facts.event_time,
             _ => None,
         };
         let owners = owners.iter().map(|(group, references)| (*group, &references[..]));
         let terms = terms(&frame, &view, owners, &self.book.keys.blinder);
         Entry { index, leaf: hash, logged: frame.log_time.0, happened, terms }
+    }
+}
+
+/// Puts somebody where the payload of a decision would have them.
+fn show(view: &mut View, group: Group, party: Party) {
+    match group {
+        Group::Actor => view.actor = Some(party),
+        _ => view.client = Some(party),
     }
 }

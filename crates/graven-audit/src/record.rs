@@ -9,7 +9,7 @@ use graven_event::facts::{EventFacts, RejectedFacts};
 use graven_event::group::parties;
 use graven_event::payload::{Sealer, Subject};
 use graven_event::producers::Producer;
-use graven_event::{Event, Facts, Frame, Invalid, LogState, Party, Ref, Time, Unplaced, Word};
+use graven_event::{Event, Facts, Frame, Invalid, LogState, Malformed, Party, Ref, Time, Unplaced, Word};
 use graven_log::{AppendError, Draft, IdempotencyKey, Patience, Sequenced};
 use tokio::sync::oneshot;
 
@@ -19,8 +19,8 @@ use crate::error::AuditError;
 use crate::hook::{bare, refused};
 
 /// How often and how long an event waits for the erasure of somebody in it: a change of epoch takes seconds at most.
-const ERASURE_TRIES: u32 = 200;
-const ERASURE_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ERASURE_TRIES: u32 = 200;
+pub(crate) const ERASURE_PAUSE: Duration = Duration::from_millis(50);
 
 thread_local! {
     /// The packer's memory, kept from event to event.
@@ -205,8 +205,7 @@ impl Audit {
 
     /// Appends a leaf without payload.
     pub(crate) async fn append(&self, book: &Book, frame: &Frame) -> Result<Sequenced, AuditError> {
-        let unplaced = Unplaced::new(frame).map_err(|_| AuditError::Damaged(0))?;
-        let draft = Draft::new(unplaced.as_bytes().to_vec().into());
+        let draft = unsealed(frame).map_err(|_| AuditError::Damaged(0))?;
         Ok(self.engine.sequence(&book.log, vec![draft], None, Patience::Wait).await?)
     }
 
@@ -219,6 +218,15 @@ impl Audit {
         let stream = request.numbered.map_or("", |numbered| numbered.stream);
         let mut names = vec![producer_name(request.caller, stream)];
         names.extend(request.events.iter().flat_map(parties).map(|party| party.subject()));
+        self.named(book, names).await
+    }
+
+    /// The subjects of names, by name.
+    pub(crate) async fn named(
+        &self,
+        book: &Book,
+        mut names: Vec<String>,
+    ) -> Result<HashMap<String, Subject>, AuditError> {
         names.sort_unstable();
         names.dedup();
         let subjects = book.subjects(&self.vault()?, names.clone()).await?;
@@ -243,28 +251,39 @@ fn draft(
     place: Place,
     people: &HashMap<String, Subject>,
 ) -> Result<Draft, AuditError> {
-    let of = |party: &Party| people.get(&party.subject()).cloned();
-    let (id, pad): ([u8; 16], [u8; 32]) = (random()?, random()?);
-    let sealed = SEALER.with_borrow_mut(|sealer| sealer.seal(event, &id, &pad, &book.keys.group, of));
-    let sealed = sealed.map_err(|error| {
-        let invalid = Invalid { field: "event".to_owned(), reason: "limit", what: error.to_string() };
-        AuditError::Invalid { position: 0, invalid }
-    })?;
     let frame = Frame {
         outcome: Some(event.outcome),
         retention: place.class,
         producer: place.producer,
         sequence: place.sequence,
-        payload: Some(sealed.id),
-        ..bare(Facts::Event(facts(book, event, people)?), id)
+        ..bare(Facts::Event(facts(book, event, people)?), random()?)
     };
-    let unplaced = Unplaced::new(&frame).map_err(|error| {
+    sealed(book, event, frame, people)
+}
+
+/// A leaf whose payload is the rest of an event.
+pub(crate) fn sealed(
+    book: &Book,
+    event: &Event,
+    frame: Frame,
+    people: &HashMap<String, Subject>,
+) -> Result<Draft, AuditError> {
+    let limit = |error: &dyn std::fmt::Display| {
         let invalid = Invalid { field: "event".to_owned(), reason: "limit", what: error.to_string() };
         AuditError::Invalid { position: 0, invalid }
-    })?;
-    let attachment = [&[place.class][..], &sealed.bytes].concat();
-    let draft = Draft::new(unplaced.as_bytes().to_vec().into());
+    };
+    let of = |party: &Party| people.get(&party.subject()).cloned();
+    let pad = random()?;
+    let sealed = SEALER.with_borrow_mut(|sealer| sealer.seal(event, &frame.id, &pad, &book.keys.group, of));
+    let sealed = sealed.map_err(|error| limit(&error))?;
+    let attachment = [&[frame.retention][..], &sealed.bytes].concat();
+    let draft = unsealed(&Frame { payload: Some(sealed.id), ..frame }).map_err(|error| limit(&error))?;
     Ok(draft.with_attachment(Bytes::from(attachment)))
+}
+
+/// A leaf without payload.
+pub(crate) fn unsealed(frame: &Frame) -> Result<Draft, Malformed> {
+    Ok(Draft::new(Unplaced::new(frame)?.as_bytes().to_vec().into()))
 }
 
 fn facts(book: &Book, event: &Event, people: &HashMap<String, Subject>) -> Result<EventFacts, AuditError> {
@@ -274,11 +293,8 @@ fn facts(book: &Book, event: &Event, people: &HashMap<String, Subject>) -> Resul
     let all = |parties: &[Party]| -> Result<Vec<Ref>, AuditError> {
         parties.iter().map(|party| Ok(person(party)?.reference)).collect()
     };
-    // A token's identifier is its issuer's (RFC 7519 §4.1.7): two issuers may use the same.
     let token = event.token.as_ref().and_then(|token| {
-        let issuer = token.issuer.as_deref().unwrap_or_default().as_bytes();
-        let id = token.id.as_deref()?.as_bytes();
-        Some([&(issuer.len() as u64).to_be_bytes()[..], issuer, id].concat())
+        Some(book.token(token.issuer.as_deref().unwrap_or_default(), token.id.as_deref()?))
     });
     let ip = event.context.ip.as_ref();
     Ok(EventFacts {
@@ -291,19 +307,23 @@ fn facts(book: &Book, event: &Event, people: &HashMap<String, Subject>) -> Resul
         requested: words(&event.scope.requested)?,
         granted: words(&event.scope.granted)?,
         used: words(&event.scope.used)?,
-        token: token.map(|token| short(&book.keys.pseudonym("token", &token))),
-        // Under the actor's key: gone with it, and nothing that links two people.
-        place: ip.map(|ip| short(&keyed(&actor.key, "place", ip.as_bytes()))),
+        token,
+        place: ip.map(|ip| place(actor, ip)),
         on_behalf_of: all(&event.on_behalf_of)?,
         about: all(&event.about)?,
     })
+}
+
+/// An address, under the key of who acts from there: gone with it, and nothing that links two people.
+pub(crate) fn place(actor: &Subject, ip: &str) -> Ref {
+    short(&keyed(&actor.key, "place", ip.as_bytes()))
 }
 
 pub(crate) fn word(field: &'static str, text: &str) -> Result<Word, AuditError> {
     Word::new(text).map_err(|error| AuditError::Word { field, error })
 }
 
-fn words(texts: &[String]) -> Result<Vec<Word>, AuditError> {
+pub(crate) fn words(texts: &[String]) -> Result<Vec<Word>, AuditError> {
     texts.iter().map(|text| word("scope", text)).collect()
 }
 

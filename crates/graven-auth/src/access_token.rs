@@ -58,6 +58,20 @@ pub struct AccessToken {
     pub bound_to: BoundTo,
 }
 
+/// A token that somebody was shown and asks about: good, as far as its issuer knows. For whom it is and what it is bound to is theirs to
+/// look at, so it lets nobody in here.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// What it says.
+    pub token: AccessToken,
+    /// Its identifier.
+    pub id: Option<String>,
+    /// When it was issued, in seconds since 1970.
+    pub issued: Option<u64>,
+    /// For whom it is: one at least.
+    pub audiences: Vec<String>,
+}
+
 /// What a token is bound to (RFC 7800): each that is there must be shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BoundTo {
@@ -83,7 +97,7 @@ impl Rules {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
-        self.admit(Jws::parse(token)?)?.verify(self, keys, now)
+        self.claims(&self.admit(Jws::parse(token)?)?.verify(keys)?, now, true)
     }
 
     /// Whether a token may be this issuer's, before its signature is looked at.
@@ -100,8 +114,8 @@ impl Rules {
         Ok(Unverified { jws, algorithm })
     }
 
-    /// What an issuer answered about a token that it was asked about.
-    pub(crate) fn introspected(&self, answer: &Object, now: u64) -> Result<AccessToken, TokenError> {
+    /// Whether an issuer's answer says of a token that it is an access token of its own, and counts.
+    pub(crate) fn answered(&self, answer: &Object) -> Result<(), TokenError> {
         if answer.get("active") != Some(&Value::Bool(true)) {
             return Err(TokenError::Inactive);
         }
@@ -113,11 +127,26 @@ impl Rules {
         if answer.get("iss").is_some_and(|issuer| issuer.as_str() != Some(&self.issuer)) {
             return Err(TokenError::Issuer);
         }
-        self.claims(answer, now, false)
+        Ok(())
     }
 
-    fn claims(&self, claims: &Object, now: u64, signed: bool) -> Result<AccessToken, TokenError> {
-        self.check_audience(claims)?;
+    /// What a token says, whomever it is for: of a signed one, or of an issuer's answer that has been [looked at](Self::answered).
+    pub(crate) fn examined(&self, claims: &Object, now: u64, signed: bool) -> Result<Examined, TokenError> {
+        Ok(Examined {
+            token: self.said(claims, now, signed)?,
+            id: name(claims, "jti")?.map(str::to_owned),
+            issued: seconds(claims, "iat")?,
+            audiences: audiences(claims)?.into_iter().map(str::to_owned).collect(),
+        })
+    }
+
+    pub(crate) fn claims(&self, claims: &Object, now: u64, signed: bool) -> Result<AccessToken, TokenError> {
+        let is_us = |it: &&str| self.audiences.iter().any(|us| us == it);
+        audiences(claims)?.iter().any(is_us).then_some(()).ok_or(TokenError::Audience)?;
+        self.said(claims, now, signed)
+    }
+
+    fn said(&self, claims: &Object, now: u64, signed: bool) -> Result<AccessToken, TokenError> {
         let leeway = self.leeway.min(MAX_LEEWAY).as_secs();
         let expires = seconds(claims, "exp")?.ok_or(TokenError::Claim("exp"))?;
         if now >= expires {
@@ -147,18 +176,6 @@ impl Rules {
             bound_to: BoundTo::of(claims)?,
         })
     }
-
-    fn check_audience(&self, claims: &Object) -> Result<(), TokenError> {
-        let is_us = |value: &Value| value.as_str().is_some_and(|it| self.audiences.iter().any(|us| us == it));
-        let found = match claims.get("aud") {
-            Some(Value::Array(all)) if all.len() <= MAX_ITEMS => {
-                all.iter().all(Value::is_string) && all.iter().any(is_us)
-            }
-            Some(one) => is_us(one),
-            None => false,
-        };
-        found.then_some(()).ok_or(TokenError::Audience)
-    }
 }
 
 /// Without what it says of anybody: what can be printed is printed, some day, to a log.
@@ -168,14 +185,22 @@ impl fmt::Debug for AccessToken {
     }
 }
 
+/// Likewise.
+impl fmt::Debug for Examined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Examined").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
 impl Unverified<'_> {
     pub(crate) fn key<'k>(&self, keys: &'k KeySet) -> Option<&'k crate::PublicKey> {
         keys.find(self.jws.kid().ok()?, self.algorithm)
     }
 
-    pub(crate) fn verify(self, rules: &Rules, keys: &KeySet, now: u64) -> Result<AccessToken, TokenError> {
+    /// What it says, if it is signed by one of these.
+    pub(crate) fn verify(self, keys: &KeySet) -> Result<Object, TokenError> {
         let key = self.key(keys).ok_or(TokenError::UnknownKey)?;
-        rules.claims(&self.jws.verified(key, self.algorithm)?, now, true)
+        self.jws.verified(key, self.algorithm)
     }
 }
 
@@ -198,6 +223,16 @@ impl BoundTo {
         }
         // Bound to nothing is no binding that anybody means.
         if bound_to == Self::default() { Err(unknown) } else { Ok(bound_to) }
+    }
+
+    /// The same as a token says it (`cnf`: RFC 8705 §3.1, RFC 9449 §6.1); `None`: it is bound to nothing.
+    pub fn confirmation(&self) -> Option<Value> {
+        let named = [("jkt", self.key), ("x5t#S256", self.certificate)];
+        let bound = named.into_iter().filter_map(|(method, hash)| {
+            Some((method.to_owned(), Value::from(Base64UrlUnpadded::encode_string(&hash?))))
+        });
+        let bound: Object = bound.collect();
+        (!bound.is_empty()).then_some(Value::Object(bound))
     }
 
     /// How such a token is shown, in a word: `bearer`, `dpop`, `mtls` or `dpop+mtls`.
@@ -226,6 +261,16 @@ fn name<'a>(claims: &'a Object, claim: &'static str) -> Result<Option<&'a str>, 
     let Some(value) = claims.get(claim) else { return Ok(None) };
     let is_name = |it: &&str| (1..=MAX_NAME_BYTES).contains(&it.len()) && !it.chars().any(char::is_control);
     value.as_str().filter(is_name).map(Some).ok_or(TokenError::Claim(claim))
+}
+
+/// For whom it is (RFC 7519 §4.1.3): one at least, and nothing but texts.
+fn audiences(claims: &Object) -> Result<Vec<&str>, TokenError> {
+    let all = match claims.get("aud") {
+        Some(Value::Array(all)) if (1..=MAX_ITEMS).contains(&all.len()) => all.as_slice(),
+        Some(one @ Value::String(_)) => std::slice::from_ref(one),
+        _ => return Err(TokenError::Audience),
+    };
+    all.iter().map(|one| one.as_str().ok_or(TokenError::Audience)).collect()
 }
 
 /// The scopes (RFC 6749 §3.3). Without the claim there are none.

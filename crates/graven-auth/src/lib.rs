@@ -50,7 +50,7 @@ mod proof;
 mod roots;
 mod validator;
 
-pub use access_token::{AccessToken, BoundTo, MAX_LEEWAY, MAX_TOKEN_BYTES, Rules};
+pub use access_token::{AccessToken, BoundTo, Examined, MAX_LEEWAY, MAX_TOKEN_BYTES, Rules};
 pub use error::{Binding, Outage, Proof, TokenError};
 pub use issuer::{
     Clock, IntrospectionSettings, Issuer, IssuerSettings, MAX_INTROSPECTION_AGE, MAX_KEYS_AGE, Proofs,

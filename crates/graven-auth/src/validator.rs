@@ -8,7 +8,7 @@ use crate::issuer::{Clock, Issuer, IssuerSettings, Proofs, SettingsError, second
 use crate::jws::Jws;
 use crate::memory::{Recent, Replays};
 use crate::proof::{Call, ServerUrl, verify_proof};
-use crate::{AccessToken, Binding, MAX_TOKEN_BYTES, TokenError};
+use crate::{AccessToken, Binding, Examined, MAX_TOKEN_BYTES, TokenError};
 
 /// Good tokens that are remembered, twice over: about 1 KiB each.
 const MAX_GOOD: usize = 8 << 10;
@@ -193,6 +193,16 @@ impl Validator {
         self.0.good.keep(shown.token_hash, Good { accepted: accepted.clone(), generation, until });
         self.check_binding(&accepted, shown, self.now())?;
         Ok(accepted)
+    }
+
+    /// What a token says that was shown to somebody else, who asks about it. It is not remembered: what is good for others may not be for
+    /// this server. Whom it is for, and what it is bound to, is for that one to look at.
+    ///
+    /// # Errors
+    /// It does not count, or whether it does cannot be told now.
+    pub async fn examine(&self, token: &str) -> Result<Examined, TokenError> {
+        let (issuer, is_signed) = self.whose(token)?;
+        issuer.examine(token, is_signed).await
     }
 
     /// The issuer that a signed token names, or the one that is asked about all others.

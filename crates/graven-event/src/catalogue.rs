@@ -29,6 +29,12 @@ pub const ACTIONS: &[(&str, &str)] = &[
     ("scope.renew", "a grant was prolonged"),
     ("scope.revoke", "a scope was taken away"),
     ("scope.rotate", "tokens for a scope were made worthless"),
+    ("scope.token.revoke", "a token was made worthless in a log"),
+    ("scope.review.open", "a review of grants was begun"),
+    ("scope.review.attest", "a grant was kept or revoked in a review"),
+    ("scope.review.close", "a review of grants was ended"),
+    ("scope.administrator.appoint", "somebody became an administrator of scopes"),
+    ("scope.administrator.dismiss", "somebody is one no longer"),
     ("scope.check", "somebody asked whether a scope is given"),
     ("admin.user.create", "an account was made"),
     ("admin.user.update", "an account was changed"),
@@ -63,6 +69,20 @@ pub const ACTIONS: &[(&str, &str)] = &[
     ("graven.retention.list", "retention classes and holds were read"),
     ("graven.hold.place", "a legal hold was placed"),
     ("graven.hold.release", "a legal hold was lifted"),
+    ("graven.scopes.list", "the scopes of a log and its administrators were read"),
+    ("graven.scopes.grants", "grants of a log were read"),
+    ("graven.scopes.history", "the history of a grant was read"),
+    ("graven.scopes.explain", "the grounds of a decision were read"),
+    ("graven.scopes.unused", "grants that nobody uses were looked for"),
+    ("graven.scopes.reviews", "reviews of grants were read"),
+    ("graven.scopes.watch.open", "somebody began to follow commands about scopes"),
+    ("graven.scopes.watch.close", "somebody stopped following commands about scopes"),
+    ("graven.rule.define", "a rule began to be applied"),
+    ("graven.rule.retire", "a rule ceased to be applied"),
+    ("graven.rule.list", "the rules of a log were read"),
+    ("graven.rule.test", "a rule was tried on what a log has"),
+    ("graven.alerts.watch.open", "somebody began to follow alerts"),
+    ("graven.alerts.watch.close", "somebody stopped following alerts"),
     ("graven.admin", "a log was made, ended or given new keys"),
     ("graven.refused", "a known caller asked for what it may not do"),
     ("graven.refusals", "calls of strangers were refused: a sum"),
@@ -72,4 +92,25 @@ pub const ACTIONS: &[(&str, &str)] = &[
 pub fn knows(action: &str) -> bool {
     let own = action.strip_prefix(OWN_PREFIX);
     own.is_some_and(|rest| !rest.trim().is_empty()) || ACTIONS.iter().any(|(known, _)| *known == action)
+}
+
+/// What a [command](crate::facts::Command) of this number does, as an action: leaves of commands are found by it.
+pub fn of_command(command: u8) -> &'static str {
+    const WORDS: [&str; 14] = [
+        "scope.define",
+        "scope.request",
+        "scope.grant",
+        "scope.deny",
+        "scope.narrow",
+        "scope.renew",
+        "scope.revoke",
+        "scope.token.revoke",
+        "scope.rotate",
+        "scope.review.open",
+        "scope.review.attest",
+        "scope.review.close",
+        "scope.administrator.appoint",
+        "scope.administrator.dismiss",
+    ];
+    usize::from(command).checked_sub(1).and_then(|at| WORDS.get(at)).copied().unwrap_or("scope")
 }

@@ -4,7 +4,8 @@
 //! snapshot, to go on from after a start
 //!   0  1  version: 2
 //!   1  8  size: leaves that were taken in, big-endian
-//!   9  …  four parts, each of a length of 4 bytes, big-endian, and that many: producers, rules of keeping, scopes, alerts (see the
+//!   9  8  log time of the newest of them, big-endian
+//!  17  …  four parts, each of a length of 4 bytes, big-endian, and that many: producers, rules of keeping, scopes, alerts (see the
 //!         modules of these names)
 //! ```
 
@@ -17,6 +18,7 @@ use crate::frame::Frame;
 use crate::producers::Producers;
 use crate::rules::Rules;
 use crate::scopes::ScopeState;
+use crate::time::Time;
 
 const VERSION: u8 = 2;
 
@@ -25,6 +27,8 @@ const VERSION: u8 = 2;
 pub struct LogState {
     /// Leaves that were taken in.
     pub size: u64,
+    /// Log time of the newest of them.
+    pub time: Time,
     /// Its producers.
     pub producers: Producers,
     /// What it says about keeping.
@@ -43,6 +47,7 @@ impl LogState {
         self.rules.take(self.size, &frame.facts);
         self.scopes.take(self.size, frame.log_time, &frame.facts);
         self.size += 1;
+        self.time = self.time.max(frame.log_time);
         late.map(Facts::Filled).into_iter().chain(alerts.into_iter().map(Facts::Alert)).collect()
     }
 
@@ -53,8 +58,9 @@ impl LogState {
 
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = [&[VERSION][..], &self.size.to_be_bytes()].concat();
-        for part in [self.producers.encode(), self.rules.encode(), self.scopes.encode(), self.alerts.encode()] {
+        let mut bytes = [&[VERSION][..], &self.size.to_be_bytes(), &self.time.0.to_be_bytes()].concat();
+        for part in [self.producers.encode(), self.rules.encode(), self.scopes.encode(), self.alerts.encode()]
+        {
             bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
             bytes.extend_from_slice(&part);
         }
@@ -67,7 +73,8 @@ impl LogState {
     /// It is of another version, or not what [`encode`](Self::encode) makes of any state.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let rest = bytes.strip_prefix(&[VERSION]).ok_or(Malformed("a state of another version"))?;
-        let (size, mut rest) = rest.split_first_chunk::<8>().ok_or(CUT)?;
+        let (size, rest) = rest.split_first_chunk::<8>().ok_or(CUT)?;
+        let (time, mut rest) = rest.split_first_chunk::<8>().ok_or(CUT)?;
         let mut part = || {
             let (len, after) = rest.split_first_chunk::<4>().ok_or(CUT)?;
             let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| CUT)?;
@@ -77,6 +84,7 @@ impl LogState {
         };
         let state = Self {
             size: u64::from_be_bytes(*size),
+            time: Time(u64::from_be_bytes(*time)),
             producers: Producers::decode(part()?)?,
             rules: Rules::decode(part()?)?,
             scopes: ScopeState::decode(part()?)?,

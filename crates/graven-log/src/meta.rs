@@ -11,6 +11,7 @@
 //! DATA/logs/NAME/rotations           how its keys changed, once they did (see `rotation`)
 //! DATA/logs/NAME/signer              its signer journal: the memory of what was signed
 //! DATA/logs/NAME/witnessed           its witness journal, once it has witnesses: what they cosigned last
+//! DATA/logs/NAME/first               its first leaf, where who made it says what that is; of no use once it is in the log
 //! DATA/logs/NAME/frozen              present once it accepts no more entries
 //! DATA/logs/NAME/site/               its C2SP tlog-tiles folder: write-once tiles and bundles, checkpoint
 //! DATA/logs/NAME/blobs/CLASS/N       attachments of sealed entries, by class (see `blobs`)
@@ -265,6 +266,9 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// The file in a log's folder that holds its first leaf before it has one.
+pub(crate) const FIRST_LEAF: &str = "first";
+
 /// Paths of a data directory.
 #[derive(Clone, Debug)]
 pub struct Paths(PathBuf);
@@ -309,6 +313,11 @@ impl Paths {
     /// A log's folder.
     pub fn log(&self, name: &LogName) -> PathBuf {
         self.logs().join(name.as_str())
+    }
+
+    /// Where the first leaf of a log lies that has none yet, if who makes it says what it is.
+    pub fn first_leaf(&self, name: &LogName) -> PathBuf {
+        self.log(name).join(FIRST_LEAF)
     }
 
     /// A log's tlog-tiles folder.

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use std::vec::IntoIter;
 
+use graven_merkle::tile::MAX_ENTRY_BYTES;
 use graven_merkle::{Frontier, Hash, LeafIndex, NodeId};
 use graven_store::journal::{Journal, LogId, MAX_BODY_BYTES, RecordBuilder, Stored};
 use graven_store::planted;
@@ -26,9 +27,10 @@ use crate::clock::{LogClock, micros};
 use crate::env::Env;
 use crate::error::AppendError;
 use crate::log::Log;
+use crate::meta::FIRST_LEAF;
 use crate::metrics::Metrics;
 use crate::pool::{Asked, Job, Sequenced};
-use crate::sequencer::{self, Leaf, MAX_SEQUENCED_BYTES, Sequencer};
+use crate::sequencer::{self, Draft, Leaf, MAX_SEQUENCED_BYTES, Sequencer};
 use crate::tail::Chunk;
 use crate::window::{Claim, Window};
 
@@ -171,7 +173,8 @@ impl Writer {
         if log.is_frozen() {
             return Ok(());
         }
-        let Some(draft) = lane.sequencer.genesis(&log.meta) else { return Ok(()) };
+        let prepared = self.prepared_first(&log)?;
+        let Some(draft) = prepared.or_else(|| lane.sequencer.genesis(&log.meta)) else { return Ok(()) };
         let asked = Asked::Drafts(vec![draft]);
         // A clock that cannot be believed stops appends, not a start: the leaf is dated right after the newest entry.
         let (wall_ns, monotonic_ns) = (self.env.clock.wall_ns(), self.env.clock.monotonic_ns());
@@ -182,6 +185,16 @@ impl Writer {
         }
         self.make_room(commit.record.body_len())?;
         self.store(commit, Instant::now())
+    }
+
+    /// The first leaf as whoever made the log wants it, if they left one. Its hook has the last word.
+    fn prepared_first(&self, log: &Log) -> io::Result<Option<Draft>> {
+        let path = log.site().with_file_name(FIRST_LEAF);
+        if !self.env.fs.exists(&path)? {
+            return Ok(None);
+        }
+        let most = u64::try_from(MAX_ENTRY_BYTES).unwrap_or(u64::MAX);
+        Ok(Some(Draft::new(self.env.fs.read(&path, most)?.into())))
     }
 
     /// Checks one request and frames its entries, or answers it.

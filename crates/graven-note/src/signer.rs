@@ -121,6 +121,21 @@ impl LocalSigner {
         Ok(timestamped(time_seconds, &self.sign_bytes(&message)?))
     }
 
+    /// Signs a statement that is no note text: bytes that begin with what they are (`graven command v1`), so that no text, checkpoint or
+    /// subtree is ever taken for one. For keys that sign any text.
+    ///
+    /// # Errors
+    /// The key signs checkpoints only, or failed.
+    pub fn sign_statement(&self, statement: &[u8]) -> Result<Vec<u8>, SignError> {
+        if !matches!(self.vkey.signature_type(), SignatureType::Ed25519 | SignatureType::EcdsaP256) {
+            return Err(SignError::Refused(SignatureError::WrongKeyType));
+        }
+        let signature = self.sign_bytes(statement)?;
+        let verified = self.vkey.verify(statement, &signature);
+        verified.map_err(|_| SignError::SelfCheck(self.vkey.name().clone()))?;
+        Ok(signature)
+    }
+
     fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         self.secret
             .sign(message)

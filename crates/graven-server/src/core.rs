@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use graven_audit::{ACCESS_LOG, Audit};
 use graven_log::{Engine, Kind, Log, LogName};
+use graven_net::Bodies;
 use graven_proto::Refusal;
 use graven_proto::v1::ErrorReason;
 use tokio::sync::watch;
@@ -30,6 +31,9 @@ pub(crate) struct Core {
     pub(crate) watch: Watch,
     pub(crate) max_connections: usize,
     pub(crate) large: LargeAnswers,
+    /// Requests of OAuth clients, on their way and under way.
+    pub(crate) forms: Bodies,
+    pub(crate) request_timeout: Duration,
 }
 
 impl Core {
@@ -44,6 +48,8 @@ impl Core {
             watch: Watch::new(options.audit.clone()),
             max_connections: options.max_connections,
             large: LargeAnswers::new(),
+            forms: Bodies::default(),
+            request_timeout: options.request_timeout,
         }
     }
 

@@ -22,6 +22,7 @@
 //!
 //! ```text
 //! TCP ─▶ TLS 1.3 ─▶ HTTP/1.1, HTTP/2 ─┬▶ gRPC, gRPC-Web ─▶ who, deadline, span, meter ─▶ the services
+//!                                      ├▶ /<log>/oauth/introspect, /<log>/oauth/revoke
 //!                                      └▶ /<log>/checkpoint, tiles, bundles; /healthz, /readyz
 //! ```
 //!
@@ -40,15 +41,18 @@ mod admin;
 mod audit;
 mod core;
 mod deadline;
+mod follow;
 mod large;
 mod log;
 mod lookup;
 mod message;
 mod meter;
+mod oauth;
 mod ops;
 mod options;
 mod refusal;
 mod rpc;
+mod scopes;
 mod serve;
 mod site;
 mod witness;

@@ -13,6 +13,7 @@ use graven_proto::limits::MAX_MESSAGE_BYTES;
 use graven_proto::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE};
 use graven_proto::v1::audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT_SERVICE};
 use graven_proto::v1::log_service_server::{LogServiceServer, SERVICE_NAME as LOG_SERVICE};
+use graven_proto::v1::scope_service_server::{SERVICE_NAME as SCOPE_SERVICE, ScopeServiceServer};
 use graven_proto::v1::witness_service_server::{SERVICE_NAME as WITNESS_SERVICE, WitnessServiceServer};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, Method, Request};
@@ -34,6 +35,7 @@ use crate::meter::{self, Meters};
 use crate::ops::{self, Ops};
 use crate::options::ServerOptions;
 use crate::rpc::RpcLayer;
+use crate::scopes::ScopeApi;
 use crate::site::{self, Compressible};
 use crate::witness::{self, WitnessApi};
 
@@ -117,6 +119,11 @@ impl Server {
         if tokio::time::timeout(options.drain_timeout, core.watch.all_ended()).await.is_err() {
             tracing::error!("the access log does not have the ends of all calls");
         }
+        if let Some(audit) = &options.audit
+            && tokio::time::timeout(options.drain_timeout, audit.write_all_sums()).await.is_err()
+        {
+            tracing::error!("the last sums of decisions are not written");
+        }
         Ok(())
     }
 }
@@ -138,12 +145,13 @@ async fn announce_until(engine: &Engine, draining: watch::Receiver<bool>) {
     futures_util::future::join_all(engine.logs().into_iter().map(announce)).await;
 }
 
-/// What logs of events do by themselves: saying what is missing, and dropping what is over.
+/// What logs of events do by themselves: saying what is missing, writing sums, and dropping what is over.
 async fn keep_until(audit: Option<Arc<Audit>>, mut draining: watch::Receiver<bool>) {
     let Some(audit) = audit else { return };
     tokio::select! {
         _ = draining.wait_for(|draining| *draining) => {}
         () = audit.clone().tell_gaps() => {}
+        () = audit.clone().write_sums() => {}
         () = audit.drop_expired() => {}
     }
 }
@@ -193,6 +201,9 @@ where
     let audit = AuditServiceServer::new(AuditApi::new(core.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .accept_compressed(CompressionEncoding::Gzip);
+    let scopes = ScopeServiceServer::new(ScopeApi::new(core.clone()))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip);
     let descriptors = [graven_proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
     let rpc = RpcLayer {
         access: options.access.clone(),
@@ -211,6 +222,7 @@ where
         .add_service(log)
         .add_service(admin)
         .add_service(audit)
+        .add_service(scopes)
         .add_service(witness)
         .add_service(health)
         .add_service(reflection(&descriptors).build_v1()?)
@@ -251,7 +263,7 @@ fn is_loopback(listener: &TcpListener) -> bool {
 
 async fn report(health: &HealthReporter, status: ServingStatus) {
     // The empty name stands for the server as a whole (gRPC health checking protocol).
-    for service in ["", LOG_SERVICE, ADMIN_SERVICE, AUDIT_SERVICE, WITNESS_SERVICE] {
+    for service in ["", LOG_SERVICE, ADMIN_SERVICE, AUDIT_SERVICE, SCOPE_SERVICE, WITNESS_SERVICE] {
         health.set_service_status(service, status).await;
     }
 }

@@ -5,6 +5,7 @@
 //! /<log>/checkpoint                     text/plain; charset=utf-8   no
 //! /<log>/tile/<L>/<N>[.p/<W>]           application/octet-stream    for ever
 //! /<log>/tile/entries/<N>[.p/<W>]       application/octet-stream    for ever; gzip where the client takes it
+//! /<log>/oauth/…                        application/json            no; see `oauth`
 //! /healthz, /readyz                     text/plain; charset=utf-8   no
 //! ```
 //!
@@ -17,9 +18,11 @@ use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
+use graven_audit::Who;
 use graven_log::{Log, LogName, Status as EngineStatus, Visibility};
 use graven_merkle::tile::Resource;
 use graven_net::{Peer, TEXT, text};
+use graven_proto::Refusal;
 use http::header::{
     ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_LENGTH,
     CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
@@ -28,10 +31,11 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tonic::Status;
 
-use crate::access::{Ask, Denied, Permission, Presented};
+use crate::access::{Ask, Caller, Denied, Permission, Presented};
 use crate::audit;
 use crate::core::{Core, blocking, needed};
 use crate::meter;
+use crate::oauth::{self, Endpoint};
 
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const ANYBODY: HeaderValue = HeaderValue::from_static("*");
@@ -41,6 +45,7 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 enum Wanted<'a> {
     Alive,
     Ready,
+    OAuth(&'a str, Endpoint),
     Checkpoint(&'a str),
     Stored(&'a str, Resource),
     Nothing,
@@ -53,7 +58,7 @@ pub(crate) struct Compressible;
 /// Answers a request.
 pub(crate) async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
-    let (request, _) = request.into_parts();
+    let (request, body) = request.into_parts();
     let kind = request.headers.get(CONTENT_TYPE);
     if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
         // A call of a service that is not served here.
@@ -61,8 +66,9 @@ pub(crate) async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<
     }
     let wanted = Wanted::of(request.uri.path());
     let label = wanted.label();
-    let mut response = match request.method {
-        Method::GET | Method::HEAD | Method::OPTIONS => respond(&core, &request, wanted).await,
+    let mut response = match (&request.method, wanted) {
+        (_, Wanted::OAuth(log, endpoint)) => oauth::answer(&core, &request, body, log, endpoint).await,
+        (&Method::GET | &Method::HEAD | &Method::OPTIONS, wanted) => respond(&core, &request, wanted).await,
         _ => {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
             refused.headers_mut().insert(ALLOW, METHODS);
@@ -104,6 +110,8 @@ impl<'a> Wanted<'a> {
         }
         match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
             Some((log, "checkpoint")) => Self::Checkpoint(log),
+            Some((log, "oauth/introspect")) => Self::OAuth(log, Endpoint::Introspect),
+            Some((log, "oauth/revoke")) => Self::OAuth(log, Endpoint::Revoke),
             Some((log, resource)) => {
                 resource.parse().map_or(Self::Nothing, |resource| Self::Stored(log, resource))
             }
@@ -114,6 +122,7 @@ impl<'a> Wanted<'a> {
     fn label(&self) -> &'static str {
         match self {
             Self::Alive | Self::Ready => "health",
+            Self::OAuth(_, endpoint) => endpoint.label(),
             Self::Checkpoint(_) => "checkpoint",
             Self::Stored(_, Resource::Tile(_)) => "tile",
             Self::Stored(_, Resource::Entries(_)) => "entries",
@@ -126,7 +135,7 @@ async fn respond(core: &Core, request: &Parts, wanted: Wanted<'_>) -> Response<B
     let name = match wanted {
         Wanted::Alive => return alive(),
         Wanted::Ready => return ready(core),
-        Wanted::Nothing => return not_found(),
+        Wanted::Nothing | Wanted::OAuth(..) => return not_found(),
         Wanted::Checkpoint(name) | Wanted::Stored(name, _) => name,
     };
     let Ok(name) = LogName::new(name) else { return not_found() };
@@ -155,6 +164,27 @@ async fn respond(core: &Core, request: &Parts, wanted: Wanted<'_>) -> Response<B
 /// Whether a caller may read a log; if not, what it is told, and what is written down of that.
 async fn permit(core: &Core, request: &Parts, log: &LogName) -> Result<(), Response<Body>> {
     let span = tracing::debug_span!("request", %log);
+    let caller = identify(core, request).await.map_err(|denied| span.in_scope(|| refused(&denied)))?;
+    let permitted = allow(core, request, &caller, log, Permission::Read).await;
+    permitted.map_err(|no| {
+        span.in_scope(|| match no {
+            No::Denied(denied) => refused(&denied),
+            No::Unrecorded(refusal) => {
+                text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", refusal.message()))
+            }
+        })
+    })
+}
+
+/// Why a known caller does not go on.
+pub(crate) enum No {
+    Denied(Denied),
+    /// That it was refused cannot be written down.
+    Unrecorded(Refusal),
+}
+
+/// Who calls: somebody in any case.
+pub(crate) async fn identify(core: &Core, request: &Parts) -> Result<Caller, Denied> {
     let peer = request.extensions.get::<Arc<Peer>>().map(Arc::as_ref);
     let (method, path) = (&request.method, request.uri.path());
     let identifying = core.access.identify(&Presented { method, path, headers: &request.headers, peer });
@@ -162,20 +192,31 @@ async fn permit(core: &Core, request: &Parts, log: &LogName) -> Result<(), Respo
         None => Err(Denied::Missing),
         Some(_) => Ok(caller),
     });
-    let caller = known.map_err(|denied| {
-        core.watch.stranger(&denied);
-        span.in_scope(|| refused(&denied))
-    })?;
-    let asked = Ask { log: Some(log), permission: needed(Some(log), Permission::Read) };
-    let Err(denied) = core.access.permit(&caller, &asked) else { return Ok(()) };
+    known.inspect_err(|denied| core.watch.stranger(denied))
+}
+
+/// Whether a caller may do this to a log; if not, that is written down.
+pub(crate) async fn allow(
+    core: &Core,
+    request: &Parts,
+    caller: &Caller,
+    log: &LogName,
+    permission: Permission,
+) -> Result<(), No> {
+    let asked = Ask { log: Some(log), permission: needed(Some(log), permission) };
+    let Err(denied) = core.access.permit(caller, &asked) else { return Ok(()) };
+    let what = format!("{} {}", request.method, request.uri.path());
+    match core.watch.refused(&who(request, caller), &what).await {
+        Ok(()) => Err(No::Denied(denied)),
+        Err(refusal) => Err(No::Unrecorded(refusal)),
+    }
+}
+
+/// Who calls, as the access log has it.
+pub(crate) fn who(request: &Parts, caller: &Caller) -> Who {
     let mut extensions = request.extensions.clone();
-    extensions.insert(caller);
-    let who = audit::of_parts(&extensions, &request.headers);
-    let written = core.watch.refused(&who, &format!("{method} {path}")).await;
-    Err(span.in_scope(|| match written {
-        Ok(()) => refused(&denied),
-        Err(refusal) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", refusal.message())),
-    }))
+    extensions.insert(caller.clone());
+    audit::of_parts(&extensions, &request.headers)
 }
 
 fn checkpoint(log: &Log, public: bool) -> Response<Body> {
@@ -227,12 +268,17 @@ fn full(kind: HeaderValue, cached: HeaderValue, bytes: Bytes) -> Response<Body> 
     response
 }
 
-fn refused(denied: &Denied) -> Response<Body> {
-    let status = match denied {
+/// The status of a refusal.
+pub(crate) fn status(denied: &Denied) -> StatusCode {
+    match denied {
         Denied::Permission { .. } => StatusCode::FORBIDDEN,
         Denied::Token(error) if error.is_outage() => StatusCode::SERVICE_UNAVAILABLE,
         Denied::Missing | Denied::Invalid | Denied::Expired | Denied::Token(_) => StatusCode::UNAUTHORIZED,
-    };
+    }
+}
+
+fn refused(denied: &Denied) -> Response<Body> {
+    let status = status(denied);
     let refusal = denied.refusal();
     let mut response = text(status, format!("{}\n", refusal.message()));
     if let Some(challenge) = denied.challenge() {

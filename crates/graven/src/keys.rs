@@ -271,7 +271,7 @@ fn recovery_of(env: &Env, data_dir: &Path, log: &LogName, file: &Path) -> Outcom
 }
 
 /// A recovery key by its file alone: its name is that of the server's logs, which share it.
-fn load_recovery(file: &Path, origin: &str) -> Outcome<LocalSigner> {
+pub(crate) fn load_recovery(file: &Path, origin: &str) -> Outcome<LocalSigner> {
     let prefix = origin.rsplit_once('/').map_or(origin, |(prefix, _)| prefix);
     let name = KeyName::new(format!("{prefix}/recovery")).map_err(Failure::trouble)?;
     key_file::read(&RealFs, file, name, SignatureType::Ed25519).map_err(|error| unusable(file, &error))

@@ -94,12 +94,12 @@ impl VaultSettings {
     }
 }
 
-/// Makes the key store of a data directory that gets its first log.
-pub(crate) fn create(env: &Env, data_dir: &Path) -> Outcome<PathBuf> {
+/// Makes the key store of a data directory that gets its first log. Returns it with the place of its key.
+pub(crate) fn create(env: &Env, data_dir: &Path) -> Outcome<(Vault, PathBuf)> {
     let settings = VaultSettings::default();
     let master = settings.master(env, data_dir);
-    Audit::create_vault(env, &settings.folder(data_dir), &*master).map_err(Failure::trouble)?;
-    Ok(data_dir.join("vault-key"))
+    let vault = Audit::create_vault(env, &settings.folder(data_dir), &*master).map_err(Failure::trouble)?;
+    Ok((vault, data_dir.join("vault-key")))
 }
 
 /// The engine's settings with the hooks of logs of every kind.

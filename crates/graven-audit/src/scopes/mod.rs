@@ -5,11 +5,21 @@
 
 mod check;
 mod command;
+mod genesis;
 mod history;
 mod point;
 mod sums;
 
 pub use check::{Asked, Checked, Freshness, ShownToken};
 pub use command::{Command, Commanded, Commanding, Signed};
-pub use history::{History, Step};
+pub use genesis::{GenesisError, first_leaf};
+pub use history::{History, MAX_STEPS, Step};
 pub use point::Point;
+pub(crate) use sums::Sums;
+
+use graven_event::Party;
+
+/// The party that an OAuth client id names.
+pub(crate) fn application(client: &str) -> Party {
+    Party::new("application", client)
+}

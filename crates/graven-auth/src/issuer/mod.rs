@@ -14,8 +14,9 @@ use self::introspection::Introspection;
 use self::keys::Keys;
 use self::metadata::Discovery;
 use crate::fetch::{Address, Fetcher};
+use crate::json::Object;
 use crate::jws::Jws;
-use crate::{AccessToken, Outage, Roots, Rules, TokenError};
+use crate::{AccessToken, Examined, Outage, Roots, Rules, TokenError};
 
 /// The longest that keys may be in use without having been fetched again.
 pub const MAX_KEYS_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -143,26 +144,56 @@ impl Issuer {
         self: &Arc<Self>,
         token: &str,
     ) -> Result<(AccessToken, Option<u64>), TokenError> {
-        let rules = &self.settings.rules;
-        let admitted = rules.admit(Jws::parse(token)?)?;
-        let (keys, generation) = self.keys.for_token(self, |keys| admitted.key(keys).is_some()).await?;
-        let known = admitted.verify(rules, &keys, self.now())?;
-        if self.asked_about(true).is_some() {
-            let answer = self.introspect(token).await?;
-            if answer.get("active") != Some(&serde_json::Value::Bool(true)) {
-                return Err(TokenError::Inactive);
-            }
-        }
+        let (claims, generation) = self.verified(token).await?;
+        let known = self.settings.rules.claims(&claims, self.now(), true)?;
+        self.confirm(token).await?;
         Ok((known, Some(generation)))
     }
 
     /// A token that only its issuer understands.
     pub(crate) async fn ask(&self, token: &str) -> Result<AccessToken, TokenError> {
-        let answer = self.introspect(token).await?;
-        self.settings.rules.introspected(&answer, self.now())
+        let answer = self.answer(token).await?;
+        self.settings.rules.claims(&answer, self.now(), false)
     }
 
-    async fn introspect(&self, token: &str) -> Result<crate::json::Object, TokenError> {
+    /// A token of either kind that is shown to somebody else.
+    pub(crate) async fn examine(
+        self: &Arc<Self>,
+        token: &str,
+        is_signed: bool,
+    ) -> Result<Examined, TokenError> {
+        let rules = &self.settings.rules;
+        if !is_signed {
+            return rules.examined(&self.answer(token).await?, self.now(), false);
+        }
+        let (claims, _) = self.verified(token).await?;
+        let examined = rules.examined(&claims, self.now(), true)?;
+        self.confirm(token).await?;
+        Ok(examined)
+    }
+
+    async fn verified(self: &Arc<Self>, token: &str) -> Result<(Object, u64), TokenError> {
+        let admitted = self.settings.rules.admit(Jws::parse(token)?)?;
+        let (keys, generation) = self.keys.for_token(self, |keys| admitted.key(keys).is_some()).await?;
+        Ok((admitted.verify(&keys)?, generation))
+    }
+
+    /// Whether a signed token still counts for its issuer, if it is to be asked.
+    async fn confirm(&self, token: &str) -> Result<(), TokenError> {
+        if self.asked_about(true).is_none() {
+            return Ok(());
+        }
+        let is_active = self.introspect(token).await?.get("active") == Some(&serde_json::Value::Bool(true));
+        is_active.then_some(()).ok_or(TokenError::Inactive)
+    }
+
+    async fn answer(&self, token: &str) -> Result<Object, TokenError> {
+        let answer = self.introspect(token).await?;
+        self.settings.rules.answered(&answer)?;
+        Ok(answer)
+    }
+
+    async fn introspect(&self, token: &str) -> Result<Object, TokenError> {
         let introspection = self.introspection.as_ref().ok_or(TokenError::Opaque)?;
         introspection.ask(token).await.map_err(|error| {
             metrics::counter!("graven_issuer_failures_total", "issuer" => self.settings.name.clone(), "what" => "introspection")

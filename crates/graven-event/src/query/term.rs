@@ -233,7 +233,10 @@ fn each_fact(facts: &Facts, put: &mut impl FnMut(Field, Option<Group>, &str)) {
         Facts::Event(event) => {
             (Some(&event.action), event.product.as_ref(), [&event.requested, &event.granted, &event.used])
         }
-        Facts::Scope(command) => (None, None, [&command.scopes, &[], &[]]),
+        Facts::Scope(command) => {
+            put(Field::Action, None, crate::catalogue::of_command(command.command));
+            (None, None, [&command.scopes, &[], &[]])
+        }
         Facts::Decision(decision) => (Some(&decision.action), None, [&decision.scopes, &[], &[]]),
         _ => (None, None, [&[], &[], &[]]),
     };

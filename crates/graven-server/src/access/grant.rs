@@ -26,6 +26,10 @@ pub enum Permission {
     Erase,
     /// Reads who did what to this server: its log of accesses.
     Audit,
+    /// Commands about scopes in a log of events. Which of them count, is for the log to say.
+    Scope,
+    /// Asks a log of events whether something is allowed, which is recorded.
+    Check,
 }
 
 /// A permission on one log; on those whose names begin alike; or on all of them. Those to come are included:
@@ -65,7 +69,7 @@ pub enum GrantError {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Append,
         Self::Read,
         Self::Admin,
@@ -74,6 +78,8 @@ impl Permission {
         Self::Reveal,
         Self::Erase,
         Self::Audit,
+        Self::Scope,
+        Self::Check,
     ];
 
     /// As a grant says it.
@@ -87,10 +93,12 @@ impl Permission {
             Self::Reveal => "reveal",
             Self::Erase => "erase",
             Self::Audit => "audit",
+            Self::Scope => "scope",
+            Self::Check => "check",
         }
     }
 
-    /// For people: `append, read, … or audit`.
+    /// For people: `append, read, … or check`.
     fn words() -> String {
         let [first @ .., last] = Self::ALL.map(Self::word);
         format!("{} or {last}", first.join(", "))
@@ -164,6 +172,8 @@ mod tests {
             "reveal:aud-*",
             "query:other",
             "audit:*",
+            "scope:other",
+            "check:aud-*",
         ] {
             let grant: Grant = text.parse().unwrap();
             assert_eq!(grant.to_string(), text);
@@ -179,6 +189,10 @@ mod tests {
                             ["aud-it", "aud-"].contains(&log.as_str())
                         }
                         ("audit:*", Permission::Audit, _) => true,
+                        ("scope:other", Permission::Scope, Some(log)) => log.as_str() == "other",
+                        ("check:aud-*", Permission::Check, Some(log)) => {
+                            ["aud-it", "aud-"].contains(&log.as_str())
+                        }
                         _ => false,
                     };
                     assert_eq!(

@@ -4,7 +4,7 @@
 //! around all calls (`watch`), whatever the service.
 
 mod keep;
-mod read;
+pub(crate) mod read;
 mod record;
 mod refusal;
 mod stream;
@@ -21,8 +21,9 @@ use graven_proto::v1::audit_service_server::AuditService;
 use graven_proto::v1::{self, ErrorReason};
 use tonic::{Request, Response, Status, Streaming};
 
+pub(crate) use record::missing;
 pub(crate) use refusal::refuse;
-pub(crate) use who::{of_parts, principal, who};
+pub(crate) use who::{APPLICATION, of_parts, party, principal, who};
 
 use crate::access::Permission;
 use crate::core::Core;
@@ -56,7 +57,8 @@ pub(crate) fn admit<T>(
         let text = format!("log `{}` holds {}, not events", log.meta().name, log.meta().kind);
         Refusal::new(ErrorReason::LogKindMismatch, text).with_field("log")
     };
-    if log.meta().kind == Kind::Access && permission == Permission::Append {
+    let writes = [Permission::Append, Permission::Scope, Permission::Check].contains(&permission);
+    if log.meta().kind == Kind::Access && writes {
         return Err(mismatch().into());
     }
     let audit = core.audit.clone().ok_or_else(mismatch)?;
@@ -69,7 +71,7 @@ pub(crate) fn may<T>(core: &Core, request: &Request<T>, log: &LogName, permissio
     core.permits(request, Some(log), permission)
 }
 
-type Answers<T> = BoxStream<'static, Result<T, Status>>;
+pub(crate) type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
 #[tonic::async_trait]
 impl AuditService for AuditApi {

@@ -29,11 +29,11 @@ const DEFAULT_PAGE: u32 = 100;
 /// Most events that are opened by one call.
 const MAX_REVEALED: usize = 256;
 /// Most bytes of one answer of disclosures, and of one message of a tail.
-const ANSWER_BYTES: usize = 3 << 20;
+pub(crate) const ANSWER_BYTES: usize = 3 << 20;
 /// Longest purpose of a reading, as it stands in the access log.
 const MAX_PURPOSE_BYTES: usize = 256;
 /// Leaves that a tail looks at in one go.
-const TAIL_LEAVES: u64 = 256;
+pub(crate) const TAIL_LEAVES: u64 = 256;
 
 /// `Query`.
 pub(super) async fn query(
@@ -64,7 +64,10 @@ pub(super) async fn query(
         .with("revealed", !visible.is_empty());
     audit.note(&who, deed).await.map_err(|error| refuse(&error, core))?;
     let proof = match &head {
-        Some(head) if !found.hits.is_empty() => Some(prove(&book, &found.hits, head.clone()).await?),
+        Some(head) if !found.hits.is_empty() => {
+            let indices = found.hits.iter().map(|hit| hit.index).collect();
+            Some(prove(&book, indices, head.clone()).await?)
+        }
         _ => None,
     };
     Ok(v1::QueryResponse {
@@ -323,7 +326,7 @@ fn visible<T>(core: &Core, request: &Request<T>, book: &Book, without_raw: bool)
 }
 
 /// A head that covers everything that was acknowledged before the call.
-async fn covering(
+pub(crate) async fn covering(
     core: &Core,
     book: &Book,
     min_size: u64,
@@ -343,9 +346,14 @@ async fn covering(
     }
 }
 
-async fn prove(book: &Arc<Book>, hits: &[Opened], head: Arc<Head>) -> Result<MultiInclusionProof, Status> {
-    let mut indices: Vec<u64> = hits.iter().map(|hit| hit.index).collect();
+/// One proof of entries, some of which may be named twice, in no order.
+pub(crate) async fn prove(
+    book: &Arc<Book>,
+    mut indices: Vec<u64>,
+    head: Arc<Head>,
+) -> Result<MultiInclusionProof, Status> {
     indices.sort_unstable();
+    indices.dedup();
     let log = book.log().clone();
     blocking(move || {
         let indices: Option<Vec<_>> = indices.into_iter().map(LeafIndex::new).collect();

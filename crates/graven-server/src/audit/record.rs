@@ -229,6 +229,6 @@ fn check_count(count: usize) -> Result<(), Refusal> {
     }
 }
 
-pub(super) fn missing(field: &str) -> Refusal {
+pub(crate) fn missing(field: &str) -> Refusal {
     Refusal::new(ErrorReason::FieldRequired, format!("`{field}` is missing")).with_field(field)
 }

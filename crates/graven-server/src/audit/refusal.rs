@@ -45,6 +45,11 @@ pub(crate) fn refuse(error: &AuditError, core: &Core) -> Refusal {
         AuditError::Word { field, .. } => of(Reason::FieldInvalid).with_field(*field),
         AuditError::NoHold => of(Reason::HoldUnknown).with_field("hold"),
         AuditError::Held(_) => of(Reason::HoldForbids),
+        AuditError::StateBehind { size } => {
+            of(Reason::StateBehind).with_fact("size", size).with_retry_after(AGAIN)
+        }
+        AuditError::StateChanged { size } => of(Reason::StateChanged).with_fact("size", size),
+        AuditError::NotADecision(_) => of(Reason::NotADecision).with_field("index"),
         AuditError::Unrecorded(_) => of(Reason::AccessUnrecorded).with_retry_after(AGAIN),
         AuditError::Stopping => refusal::shutting_down(),
         AuditError::Damaged(_) => {
