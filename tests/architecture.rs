@@ -13,13 +13,14 @@ use tidy::{
 };
 
 /// Each crate and its layer. An arrow goes from a crate to one it depends on, and only ever points down.
-const LAYERS: [(&str, u8); 16] = [
+const LAYERS: [(&str, u8); 17] = [
     ("graven-merkle", 0),
     ("graven-event", 1),
     ("graven-note", 1),
     ("graven-auth", 2),
     ("graven-net", 2),
     ("graven-proto", 2),
+    ("graven-rules", 2),
     ("graven-store", 2),
     ("graven-log", 3),
     ("graven-client", 3),

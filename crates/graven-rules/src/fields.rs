@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt};
 use cel::common::value::Val;
-use graven_event::facts::{Command, DecisionFacts, EventFacts, ScopeCommand};
+use graven_event::catalogue::of_command;
+use graven_event::facts::{DecisionFacts, EventFacts, ScopeCommand};
 use graven_event::{Event, Facts, Frame, Outcome, Party, Ref, Time, View, Word};
 use serde_json::{Map, Value, json};
 
@@ -20,7 +21,7 @@ pub const MAX_NESTING: usize = 32;
 /// | member | what |
 /// |---|---|
 /// | `kind` | `event`, `decision` or `scope` |
-/// | `action` | what was done; of a command `scope.` and its word: `request`, `approve`, `deny`, `revoke`, `rotate`, … |
+/// | `action` | what was done: a word of the catalogue, also of a command: `scope.request`, `scope.grant`, `scope.revoke`, … |
 /// | `product` | whose word the action is |
 /// | `outcome` | `success`, `failure`, `denied` or `unknown`; of a command `success`, or `denied` where it was refused |
 /// | `time`, `log_time` | when it happened and when the log took it in, as RFC 3339 |
@@ -46,7 +47,7 @@ impl Fields {
         let mut event = match &frame.facts {
             Facts::Event(facts) => of_facts(facts),
             Facts::Decision(facts) => of_decision(facts),
-            Facts::Scope(command) => of_command(command),
+            Facts::Scope(command) => of_scope(command),
             _ => return None,
         };
         let outcome = match &frame.facts {
@@ -166,10 +167,10 @@ fn of_decision(facts: &DecisionFacts) -> Map<String, Value> {
     event
 }
 
-fn of_command(command: &ScopeCommand) -> Map<String, Value> {
+fn of_scope(command: &ScopeCommand) -> Map<String, Value> {
     let mut event = object(json!({
         "kind": "scope",
-        "action": format!("scope.{}", command_word(command.command)),
+        "action": of_command(command.command),
         "scope": { "requested": words(&command.scopes), "granted": [], "used": [] },
         "refs": refs(&[
             ("actor", Some(command.by)),
@@ -184,26 +185,6 @@ fn of_command(command: &ScopeCommand) -> Map<String, Value> {
         event.insert("decision".to_owned(), json!({ "reason": why.as_str() }));
     }
     event
-}
-
-fn command_word(command: u8) -> &'static str {
-    const WORDS: [(Command, &str); 14] = [
-        (Command::DefineScope, "define"),
-        (Command::RequestGrant, "request"),
-        (Command::ApproveGrant, "approve"),
-        (Command::DenyGrant, "deny"),
-        (Command::NarrowGrant, "narrow"),
-        (Command::RenewGrant, "renew"),
-        (Command::RevokeGrant, "revoke"),
-        (Command::RevokeToken, "revoke-token"),
-        (Command::RotateScope, "rotate"),
-        (Command::OpenReview, "review"),
-        (Command::AttestItem, "attest"),
-        (Command::CloseReview, "close-review"),
-        (Command::AppointAdministrator, "appoint"),
-        (Command::DismissAdministrator, "dismiss"),
-    ];
-    WORDS.iter().find(|(known, _)| *known as u8 == command).map_or("unknown", |(_, word)| word)
 }
 
 /// What can be read of a payload. It never takes the place of what stands in the leaf.
