@@ -111,7 +111,11 @@ fn what_others_would_find_is_found() {
         let is_found = Evaluator::new(rule).step(0, Time(0), &fields).is_some();
         let is_expected = case["expected"].as_bool().unwrap();
         if is_found != is_expected {
-            println!("{} {name}: {}", if is_expected { "missed " } else { "wrongly" }, case["case"].as_str().unwrap());
+            println!(
+                "{} {name}: {}",
+                if is_expected { "missed " } else { "wrongly" },
+                case["case"].as_str().unwrap()
+            );
         }
         tallies.entry(source.to_owned()).or_default().add(is_expected, is_found);
         all.add(is_expected, is_found);

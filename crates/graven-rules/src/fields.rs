@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt};
+use cel::common::types::{
+    CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt,
+};
 use cel::common::value::Val;
 use graven_event::catalogue::of_command;
 use graven_event::facts::{DecisionFacts, EventFacts, ScopeCommand};
@@ -52,7 +54,11 @@ impl Fields {
         };
         let outcome = match &frame.facts {
             Facts::Scope(command) => {
-                if command.refused.is_some() { Outcome::Denied } else { Outcome::Success }
+                if command.refused.is_some() {
+                    Outcome::Denied
+                } else {
+                    Outcome::Success
+                }
             }
             _ => frame.outcome.unwrap_or(Outcome::Unknown),
         };
@@ -123,7 +129,8 @@ fn words(words: &[Word]) -> Vec<&str> {
 }
 
 fn refs(of: &[(&str, Option<Ref>)]) -> Value {
-    let known = of.iter().filter_map(|(name, it)| Some(((*name).to_owned(), Value::from((*it)?.to_string()))));
+    let known =
+        of.iter().filter_map(|(name, it)| Some(((*name).to_owned(), Value::from((*it)?.to_string()))));
     Value::Object(known.collect())
 }
 

@@ -59,6 +59,6 @@ mod tests;
 
 pub use bounds::{MAX_DEPTH, MAX_STEPS};
 pub use evaluator::{Evaluator, Fired, MAX_GROUPS, MAX_HITS};
-pub use fields::{Fields, MAX_ITEMS, MAX_NODES, MAX_NESTING};
+pub use fields::{Fields, MAX_ITEMS, MAX_NESTING, MAX_NODES};
 pub use program::{MAX_PATTERN_BYTES, MAX_PATTERNS};
 pub use rule::{MAX_COUNT, MAX_SOURCE_BYTES, MAX_WINDOW, Rule, RuleError};

@@ -164,7 +164,13 @@ impl Found {
             }
             Expr::Comprehension(it) => {
                 let it = &mut **it;
-                let parts = [&mut it.iter_range, &mut it.accu_init, &mut it.loop_cond, &mut it.loop_step, &mut it.result];
+                let parts = [
+                    &mut it.iter_range,
+                    &mut it.accu_init,
+                    &mut it.loop_cond,
+                    &mut it.loop_step,
+                    &mut it.result,
+                ];
                 parts.into_iter().try_for_each(|part| self.look(part))?;
             }
             Expr::List(list) => list.elements.iter_mut().try_for_each(|part| self.look(part))?,
@@ -198,7 +204,8 @@ impl Found {
         if self.patterns.len() >= MAX_PATTERNS {
             return Err(format!("it has more than {MAX_PATTERNS} patterns"));
         }
-        let compiled = RegexBuilder::new(pattern.inner()).size_limit(MAX_PATTERN_BYTES).nest_limit(64).build();
+        let compiled =
+            RegexBuilder::new(pattern.inner()).size_limit(MAX_PATTERN_BYTES).nest_limit(64).build();
         let compiled = compiled.map_err(|error| format!("not a pattern: {error}"))?;
         self.patterns.push(Pattern(compiled));
         Ok(format!("{PATTERN}{}", self.patterns.len() - 1))
@@ -206,6 +213,7 @@ impl Found {
 }
 
 fn first(errors: &cel::ParseErrors) -> String {
-    let found = errors.errors.first().map(|error| format!("{} at {}:{}", error.msg, error.pos.0, error.pos.1));
+    let found =
+        errors.errors.first().map(|error| format!("{} at {}:{}", error.msg, error.pos.0, error.pos.1));
     found.unwrap_or_else(|| "it cannot be read".to_owned())
 }

@@ -78,15 +78,15 @@ impl Rule {
         if source.len() > MAX_SOURCE_BYTES {
             return Err(RuleError::TooLong);
         }
-        let form: Form = toml::from_str(source).map_err(|error| RuleError::Form(error.message().to_owned()))?;
+        let form: Form =
+            toml::from_str(source).map_err(|error| RuleError::Form(error.message().to_owned()))?;
         if !(1..=MAX_COUNT).contains(&form.count) || (form.count > 1 && form.within.is_none()) {
             return Err(RuleError::Count);
         }
         let time = |key, text: &Option<String>| text.as_deref().map(|text| time(key, text)).transpose();
         let within = time("within", &form.within)?.unwrap_or_default();
-        let compile = |key, text: &str| {
-            Program::compile(text).map_err(|what| RuleError::Expression { key, what })
-        };
+        let compile =
+            |key, text: &str| Program::compile(text).map_err(|what| RuleError::Expression { key, what });
         Ok(Self {
             when: compile("when", &form.when)?,
             by: form.by.as_deref().map(|by| compile("by", by)).transpose()?,

@@ -63,7 +63,9 @@ fn an_expression_sees_an_event() {
 
 #[test]
 fn whatever_fails_is_false() {
-    let fields = with_raw(r#"{"n": 3, "list": [1, "two", null], "text": "x", "big": 18446744073709551615, "half": 0.5}"#);
+    let fields = with_raw(
+        r#"{"n": 3, "list": [1, "two", null], "text": "x", "big": 18446744073709551615, "half": 0.5}"#,
+    );
     assert!(is_hit("event.raw.n == 3 && event.raw.half < 1.0 && event.raw.big > 1u", &fields));
     assert!(is_hit("event.raw.list.exists(item, item == 'two')", &fields));
     for when in [
@@ -80,7 +82,10 @@ fn whatever_fails_is_false() {
         "-9223372036854775808 - event.raw.n < 0",
         "int(event.raw.text) == 1",
     ] {
-        assert!(Rule::parse(&format!("when = '''{when}'''")).map_or(true, |rule| rule.hit(&fields).is_none()), "{when}");
+        assert!(
+            Rule::parse(&format!("when = '''{when}'''")).map_or(true, |rule| rule.hit(&fields).is_none()),
+            "{when}"
+        );
     }
 }
 
@@ -165,7 +170,10 @@ fn more_than_can_be_seen_is_said() {
     let deep = with_raw(&format!("{}{}", r#"{"a":"#.repeat(60), "1".to_owned() + &"}".repeat(60)));
     assert!(is_hit("has(event.raw.a.a.a) && event.truncated", &deep));
     let wide = vec![format!("[{}]", vec!["1"; 200].join(",")); 200].join(",");
-    assert!(is_hit("size(event.raw.a) < 200 && event.truncated", &with_raw(&format!(r#"{{"a": [{wide}]}}"#))));
+    assert!(is_hit(
+        "size(event.raw.a) < 200 && event.truncated",
+        &with_raw(&format!(r#"{{"a": [{wide}]}}"#))
+    ));
     assert!(is_hit("!has(event.raw)", &with_raw("no JSON")));
 }
 
@@ -177,7 +185,8 @@ fn it_is_known_whether_a_rule_reads_the_record() {
     }
 }
 
-const GUESSING: &str = "when = '''event.outcome == 'denied' '''\nby = 'event.actor.id'\ncount = 3\nwithin = '10m'";
+const GUESSING: &str =
+    "when = '''event.outcome == 'denied' '''\nby = 'event.actor.id'\ncount = 3\nwithin = '10m'";
 
 #[test]
 fn it_fires_when_there_are_enough_in_time() {
@@ -209,7 +218,9 @@ fn without_a_window_each_leaf_fires() {
         assert_eq!(fired, Fired { leaves: vec![index], count: 1, group: None });
     }
     let mut quiet = Evaluator::new(Rule::parse("when = 'true'\nquiet = '1m'").unwrap());
-    let fired = |evaluator: &mut Evaluator, at| evaluator.step(at, Time::from_seconds(at), &login("a", "denied")).is_some();
+    let fired = |evaluator: &mut Evaluator, at| {
+        evaluator.step(at, Time::from_seconds(at), &login("a", "denied")).is_some()
+    };
     assert_eq!([0, 30, 59, 60].map(|at| fired(&mut quiet, at)), [true, false, false, true]);
 }
 

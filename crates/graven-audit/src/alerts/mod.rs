@@ -16,6 +16,8 @@
 //! of what was there before neither.
 
 mod follow;
+mod follower;
+mod place;
 mod trial;
 
 use graven_event::alerts::{Applied, BUILTIN, Builtin, MAX_RULES, MAX_SEVERITY};
@@ -83,13 +85,16 @@ impl Audit {
         let _one_at_a_time = book.deciding.lock().await;
         let said = self.durably(book, |state| {
             let known = state.alerts.rules().find(|(name, _)| **name == checked.name);
-            let same = known.filter(|(_, known)| is_same(&known.facts, &checked)).map(|(_, known)| known.index);
+            let same =
+                known.filter(|(_, known)| is_same(&known.facts, &checked)).map(|(_, known)| known.index);
             let is_full = known.is_none() && state.alerts.rules().count() >= MAX_RULES;
             (same, is_full)
         });
         match said.await? {
             (Some(index), _) => Ok((index, checked.rule)),
-            (None, true) => Err(AuditError::BadRule(format!("{MAX_RULES} rules are applied: retire one first"))),
+            (None, true) => {
+                Err(AuditError::BadRule(format!("{MAX_RULES} rules are applied: retire one first")))
+            }
             (None, false) => {
                 let hash = checked.rule;
                 let facts = Facts::Rule(RuleFacts { by, ..checked });

@@ -116,8 +116,14 @@ impl Trial {
 }
 
 /// Takes a leaf in. Returns the alert that it raises.
-fn step(evaluator: &mut Evaluator, rule: &RuleFacts, index: u64, frame: &Frame, view: View) -> Option<AlertFacts> {
+fn step(
+    evaluator: &mut Evaluator,
+    rule: &RuleFacts,
+    index: u64,
+    frame: &Frame,
+    view: View,
+) -> Option<AlertFacts> {
     let fields = Fields::of(frame, view)?;
     let fired = evaluator.step(index, frame.log_time, &fields)?;
-    Some(super::follow::alert(rule, index, fired.leaves, &frame.facts))
+    Some(super::follower::said(rule, index, fired.leaves, &frame.facts))
 }
