@@ -8,8 +8,8 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, operators};
 
 use crate::fields::MAX_ITEMS;
 
-/// Most steps of one run: two lists of full length, one inside the other, with a body of a few comparisons.
-pub const MAX_STEPS: u64 = 1 << 20;
+/// Most steps of one run: lists of full length, one inside the other, twice, with a body of a few comparisons.
+pub const MAX_STEPS: u64 = 1 << 21;
 /// Deepest nesting of an expression: a long chain of `||` included.
 pub const MAX_DEPTH: usize = 96;
 
