@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+#[path = "audit/alerts.rs"]
+mod alerts;
 #[path = "audit/erasing.rs"]
 mod erasing;
 #[path = "audit/finding.rs"]

@@ -56,9 +56,9 @@ pub struct Audit {
     vault: RwLock<Option<Arc<Vault>>>,
     vault_dir: PathBuf,
     master: Arc<dyn Master>,
-    env: Env,
+    pub(crate) env: Env,
     hooks: Arc<Hooks>,
-    index_dir: PathBuf,
+    pub(crate) index_dir: PathBuf,
     books: RwLock<BTreeMap<LogName, Arc<Book>>>,
     following: Mutex<Vec<EventFollowing>>,
     /// Held while logs are made.

@@ -79,6 +79,12 @@ pub enum AuditError {
     /// The entry is no decision.
     #[error("entry {0} is no decision")]
     NotADecision(u64),
+    /// A rule that cannot be applied.
+    #[error("{0}")]
+    BadRule(String),
+    /// No such rule.
+    #[error("no rule of that name is applied: `graven rules list` shows them")]
+    NoRule,
     /// The access log does not take what would be told.
     #[error("the access log cannot record this, so it is not told: {0}")]
     Unrecorded(Box<AuditError>),

@@ -203,7 +203,7 @@ fn check(state: &LogState, log_time: Time, drafts: &[Parsed]) -> Result<(), Refu
         [_] => None,
         _ => Some(state.producers.only(drafts.iter().map(|draft| draft.frame.producer))),
     };
-    for Parsed { frame, .. } in drafts {
+    for (Parsed { frame, .. }, at) in drafts.iter().zip(0..) {
         let producers = tried.as_ref().unwrap_or(&state.producers);
         match producers.check(frame.producer, frame.sequence) {
             Ok(()) => {}
@@ -228,6 +228,10 @@ fn check(state: &LogState, log_time: Time, drafts: &[Parsed]) -> Result<(), Refu
             }
             Facts::Release(release) if !state.rules.holds.contains_key(&release.hold) => {
                 return refuse(refused::STALE, &"no such hold stands");
+            }
+            // A rule says a thing once, and only what it was made to say.
+            Facts::Alert(alert) if !state.alerts.admits(state.size + at, alert) => {
+                return refuse(refused::STALE, &"the rule is not applied, or has said this");
             }
             // The same for what is sealed with these.
             facts

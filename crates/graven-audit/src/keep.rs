@@ -215,12 +215,12 @@ impl Audit {
     }
 
     /// What stands for a caller who decides.
-    async fn by(&self, book: &Book, caller: &str) -> Result<Ref, AuditError> {
+    pub(crate) async fn by(&self, book: &Book, caller: &str) -> Result<Ref, AuditError> {
         let by = book.subjects(&self.vault()?, vec![producer_name(caller, "")]).await?;
         Ok(by[0].reference)
     }
 
-    async fn decide(&self, book: &Book, facts: Facts, by: Ref) -> Result<u64, AuditError> {
+    pub(crate) async fn decide(&self, book: &Book, facts: Facts, by: Ref) -> Result<u64, AuditError> {
         let frame = Frame { producer: by, ..bare(facts, random()?) };
         Ok(self.append(book, &frame).await?.first)
     }

@@ -17,6 +17,7 @@
 //! 4. What a reader is told is in the `access` log, durable, before it is told.
 
 mod access;
+pub mod alerts;
 mod audit;
 mod book;
 mod check;

@@ -82,6 +82,23 @@ pub struct Found {
     pub complete_to: u64,
 }
 
+impl Opened {
+    /// A leaf, without its payload.
+    pub(crate) fn closed(index: u64, leaf: Bytes) -> Self {
+        Self {
+            index,
+            bytes: leaf.len(),
+            frame: Frame::decode(&leaf).ok(),
+            leaf,
+            view: View::default(),
+            hidden: Vec::new(),
+            erased: Vec::new(),
+            is_dropped: false,
+            is_missing: false,
+        }
+    }
+}
+
 impl Book {
     /// Opens leaves of a range within the durable size: some from its start on, at least one.
     ///
@@ -110,17 +127,8 @@ impl Book {
         attachment: Option<Bytes>,
         groups: &[Group],
     ) -> Result<Opened, AuditError> {
-        let mut opened = Opened {
-            index,
-            bytes: leaf.len() + attachment.as_ref().map_or(0, Bytes::len),
-            frame: Frame::decode(&leaf).ok(),
-            leaf,
-            view: View::default(),
-            hidden: Vec::new(),
-            erased: Vec::new(),
-            is_dropped: false,
-            is_missing: false,
-        };
+        let mut opened = Opened::closed(index, leaf);
+        opened.bytes += attachment.as_ref().map_or(0, Bytes::len);
         let Some(frame) = &opened.frame else {
             return is_statement(&opened.leaf).then_some(opened).ok_or(AuditError::Damaged(index));
         };

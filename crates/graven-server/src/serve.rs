@@ -152,6 +152,7 @@ async fn keep_until(audit: Option<Arc<Audit>>, mut draining: watch::Receiver<boo
         _ = draining.wait_for(|draining| *draining) => {}
         () = audit.clone().tell_gaps() => {}
         () = audit.clone().write_sums() => {}
+        () = audit.clone().raise_alerts() => {}
         () = audit.drop_expired() => {}
     }
 }

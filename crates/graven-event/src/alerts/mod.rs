@@ -65,6 +65,13 @@ impl Watcher {
         self.step(index, frame, |scope| before.scope(scope).is_some_and(|it| it.tier == ADMINISTERS))
     }
 
+    /// With one rule that is applied from the first leaf on: to try it.
+    pub fn applying(rule: &RuleFacts) -> Self {
+        let mut watcher = Self::default();
+        watcher.apply(0, rule);
+        watcher
+    }
+
     /// The rules that are applied, by name.
     pub fn rules(&self) -> impl Iterator<Item = (&Word, &Applied)> {
         self.rules.iter()

@@ -50,6 +50,8 @@ pub(crate) fn refuse(error: &AuditError, core: &Core) -> Refusal {
         }
         AuditError::StateChanged { size } => of(Reason::StateChanged).with_fact("size", size),
         AuditError::NotADecision(_) => of(Reason::NotADecision).with_field("index"),
+        AuditError::BadRule(_) => of(Reason::RuleInvalid).with_field("rule"),
+        AuditError::NoRule => of(Reason::RuleUnknown).with_field("name"),
         AuditError::Unrecorded(_) => of(Reason::AccessUnrecorded).with_retry_after(AGAIN),
         AuditError::Stopping => refusal::shutting_down(),
         AuditError::Damaged(_) => {
