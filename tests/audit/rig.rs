@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use graven_audit::scopes::first_leaf;
 use graven_audit::{Audit, AuditOptions, Hooks, Master, Opened};
-use graven_event::{Facts, Group, LogState};
-use graven_log::{Config, Engine, Env, Kind, LogName, Running, Status as EngineStatus, Visibility, init};
+use graven_event::{Facts, Group, LogState, Party};
+use graven_log::{
+    Config, Engine, Env, Kind, LogName, Paths, Running, Status as EngineStatus, Visibility, init,
+};
 use graven_merkle::{LeafIndex, leaf_hash, verify_multi};
-use graven_note::VerifiedCheckpoint;
+use graven_note::{LocalSigner, VerifiedCheckpoint, VerifierKey};
 use graven_proto::v1::admin_service_client::AdminServiceClient;
 use graven_proto::v1::audit_service_client::AuditServiceClient;
 use graven_proto::v1::log_service_client::LogServiceClient;
@@ -58,7 +61,7 @@ impl Interceptor for Badge {
 }
 
 /// Believes what credentials say of themselves.
-struct Badges;
+pub(crate) struct Badges;
 
 impl Access for Badges {
     fn identify(&self, presented: &Presented<'_>) -> Identifying {
@@ -105,17 +108,34 @@ impl House {
 
     /// With the log `audit` alone, over this storage.
     pub(crate) async fn with(env: Env) -> Self {
+        Self::administered(env, &[], Arc::new(Badges)).await
+    }
+
+    /// The same, whose first leaf names administrators of scopes, and with this to say who calls.
+    pub(crate) async fn administered(env: Env, administrators: &[&str], access: Arc<dyn Access>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         let config = Config { sequencers: Arc::new(Hooks::default()), ..config() };
-        init(&env, &data, "example.com/audit", Kind::Events, Visibility::Private, &config).unwrap();
+        let made =
+            init(&env, &data, "example.com/audit", Kind::Events, Visibility::Private, &config).unwrap();
         let vault = data.join("vault");
-        Audit::create_vault(&env, &vault, &InFile(env.clone(), data.join("vault-key"))).unwrap();
-        Self::open(dir, env).await
+        let vault = Audit::create_vault(&env, &vault, &InFile(env.clone(), data.join("vault-key"))).unwrap();
+        if !administrators.is_empty() {
+            let administrators: Vec<_> = administrators.iter().map(|name| Party::parse(name)).collect();
+            let recovery = recovery_key(&env, &data, &made.meta.recovery);
+            let first = first_leaf(&vault, &made.meta, &administrators, &recovery).unwrap();
+            std::fs::write(Paths::new(&data).first_leaf(&made.meta.name), first).unwrap();
+        }
+        drop(vault);
+        Self::open_with(dir, env, access).await
     }
 
     /// Over a folder that there is already.
     pub(crate) async fn open(dir: tempfile::TempDir, env: Env) -> Self {
+        Self::open_with(dir, env, Arc::new(Badges)).await
+    }
+
+    async fn open_with(dir: tempfile::TempDir, env: Env, access: Arc<dyn Access>) -> Self {
         let data = dir.path().join("data");
         let hooks = Arc::new(Hooks::default());
         let config = Config { sequencers: hooks.clone(), ..config() };
@@ -132,7 +152,7 @@ impl House {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let options = ServerOptions {
-            access: Arc::new(Badges),
+            access,
             audit: Some(audit.clone()),
             drain_timeout: Duration::from_secs(2),
             ..ServerOptions::default()
@@ -157,7 +177,7 @@ impl House {
         self.dir.path().join("data")
     }
 
-    fn badge(name: &str, grants: &str) -> Badge {
+    pub(crate) fn badge(name: &str, grants: &str) -> Badge {
         Badge(format!("{name} {grants}"))
     }
 
@@ -284,6 +304,11 @@ impl House {
     pub(crate) async fn traced(&self, action: &str, count: usize) {
         until(|| self.traces().iter().filter(|trace| trace.action == action).count() >= count).await;
     }
+}
+
+/// The key that authorises what nobody in the log may.
+pub(crate) fn recovery_key(env: &Env, data: &std::path::Path, vkey: &VerifierKey) -> LocalSigner {
+    graven_store::key_file::load(&*env.fs, &data.join("recovery-key.pem"), vkey).unwrap()
 }
 
 /// An entry of the access log.

@@ -82,7 +82,7 @@ pub(super) async fn narrow(core: &Core, request: Request<v1::NarrowGrantRequest>
     let command = Command::Narrow {
         grant: fields::reference(&asked.grant, "grant")?,
         revision: asked.revision,
-        scopes: fields::some_scopes(&asked.scopes, "scopes")?,
+        scopes: fields::scopes(&asked.scopes, "scopes")?,
         expires: fields::time(asked.expires.as_ref(), "expires")?,
     };
     call.give(core, command, asked.options).await

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use graven_event::scopes::{MAX_APPROVALS, MAX_APPROVERS, MAX_GRANT_SCOPES as MAX_SCOPES};
 use graven_event::{Party, Ref, Time, Word};
 use graven_proto::Refusal;
 use graven_proto::v1::ErrorReason;
@@ -10,16 +11,10 @@ use prost_types::Timestamp;
 use crate::audit::missing;
 use crate::message::nanoseconds;
 
-/// Most scopes of one request.
-const MAX_SCOPES: usize = 64;
-/// Most approvers of a scope.
-const MAX_APPROVERS: usize = 64;
 /// Most scopes of a token that was shown, and their bytes: they stand in the decision's leaf.
 const MAX_PRESENTED: (usize, usize) = (256, 8 << 10);
 /// Longest justification.
 const MAX_JUSTIFICATION_BYTES: usize = 1024;
-/// Most approvals that a grant can take.
-const MAX_APPROVALS: u32 = 16;
 
 pub(crate) fn invalid(field: &str, text: impl Into<String>) -> Refusal {
     Refusal::new(ErrorReason::FieldInvalid, text).with_field(field)
@@ -129,7 +124,7 @@ pub(super) fn approvers(texts: &[String]) -> Result<Vec<Party>, Refusal> {
 }
 
 pub(super) fn approvals(count: u32) -> Result<u8, Refusal> {
-    let count = u8::try_from(count.max(1)).ok().filter(|count| u32::from(*count) <= MAX_APPROVALS);
+    let count = u8::try_from(count.max(1)).ok().filter(|count| *count <= MAX_APPROVALS);
     count.ok_or_else(|| {
         invalid("approvals", format!("1 to {MAX_APPROVALS}")).with_fact("limit", MAX_APPROVALS)
     })
