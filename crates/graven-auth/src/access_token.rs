@@ -50,8 +50,13 @@ pub struct AccessToken {
     pub client_id: Option<String>,
     /// SHA-256 of its identifier, so that it can be found again and not used.
     pub jti_hash: Option<[u8; 32]>,
+    /// Its identifier, by which a log that is told of it knows it again. An issuer may let an opaque token be its own: it is no less secret
+    /// than the token.
+    pub id: Option<String>,
     /// What it is good for, in the issuer's words. Empty: nothing.
     pub scopes: Vec<String>,
+    /// When it was issued, in seconds since 1970, where that is said.
+    pub issued: Option<u64>,
     /// When it is over, in seconds since 1970.
     pub expires: u64,
     /// What has to be shown with it.
@@ -171,7 +176,9 @@ impl Rules {
             subject: subject.to_owned(),
             client_id: client_id.map(str::to_owned),
             jti_hash: jti.map(|jti| sha256(jti.as_bytes())),
+            id: jti.map(str::to_owned),
             scopes: scopes(claims)?,
+            issued,
             expires,
             bound_to: BoundTo::of(claims)?,
         })
