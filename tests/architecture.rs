@@ -25,6 +25,7 @@ const LAYERS: [(&str, u8); 17] = [
     ("graven-log", 3),
     ("graven-client", 3),
     ("graven-vault", 3),
+    ("graven-guard", 4),
     ("graven-index", 4),
     ("graven-mirror", 4),
     ("graven-witness", 4),
@@ -33,9 +34,14 @@ const LAYERS: [(&str, u8); 17] = [
     ("graven", 7),
 ];
 
-/// Arrows that point down and are forbidden all the same: what a client verifies must never come from
-/// the code that made it.
-const FORBIDDEN_ARROWS: [(&str, &str); 1] = [("graven-server", "graven-client")];
+/// Arrows that point down and are forbidden all the same: what a client verifies must never come from the code that made it, and whoever
+/// guards a service with a log needs nothing that serves one.
+const FORBIDDEN_ARROWS: [(&str, &str); 4] = [
+    ("graven-server", "graven-client"),
+    ("graven-guard", "graven-log"),
+    ("graven-guard", "graven-vault"),
+    ("graven-guard", "graven-store"),
+];
 
 /// The crates that reach no socket, file, clock, source of randomness or async runtime. They are also
 /// all that offline verification is made of, so the same list keeps protobuf out of it.
@@ -129,6 +135,8 @@ fn arrows_only_point_down() {
         ("graven-log", "graven-client"),
         ("graven-client", "graven-server"),
         ("graven-server", "graven-client"),
+        ("graven-guard", "graven-log"),
+        ("graven-guard", "graven-server"),
     ] {
         let complaints = arrow_complaints(from, &[to.to_owned()]);
         assert!(complaints.len() == 1 && complaints[0].contains(&format!("{from} → {to}")), "{complaints:?}");

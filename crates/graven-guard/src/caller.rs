@@ -1,11 +1,12 @@
 //! Who calls, and how that is found out.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use http::request::Parts;
 
 /// Who calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Caller {
     /// The application: its OAuth client id.
     pub client: String,
@@ -16,9 +17,9 @@ pub struct Caller {
 }
 
 /// What is known of a token that was found good. The token itself is not among it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ShownToken {
-    /// Its `jti`: by this it is revoked.
+    /// Its `jti`: by this it is revoked. Some issuers let an opaque token be its own, so it is to be kept as secret as that.
     pub id: String,
     /// Its `iss`.
     pub issuer: String,
@@ -28,6 +29,21 @@ pub struct ShownToken {
     pub expires: Option<SystemTime>,
     /// Its `scope`. None: it is good for nothing.
     pub scopes: Vec<String>,
+}
+
+/// Without a person: what can be printed is printed, some day, to a log.
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { client, token, .. } = self;
+        f.debug_struct("Caller").field("client", client).field("token", token).finish_non_exhaustive()
+    }
+}
+
+/// Likewise, without its identifier.
+impl fmt::Debug for ShownToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShownToken").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
 }
 
 /// Why it is not known who calls.

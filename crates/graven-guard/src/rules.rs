@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use graven_event::catalogue;
 use http::Method;
 use thiserror::Error;
 
@@ -36,9 +37,12 @@ pub enum RuleError {
     /// Without any scope the log would always say no.
     #[error("{0:?} has to take 1 to {MAX_SCOPES} scopes: what takes none is declared public")]
     Scopes(String),
-    /// A scope, action or resource that no log takes.
+    /// A scope or resource that no log takes.
     #[error("{0:?} is no word of 1 to {MAX_WORD_BYTES} visible characters")]
     Word(String),
+    /// An action that no log knows.
+    #[error("{0:?} is no action of the catalogue: put `x.` before a word of your own")]
+    Action(String),
 }
 
 /// What is said of a request.
@@ -81,8 +85,11 @@ impl Need {
         if self.scopes.is_empty() || self.scopes.len() > MAX_SCOPES {
             return Err(RuleError::Scopes(request.to_owned()));
         }
-        let optional = [&self.action, &self.resource].into_iter().filter(|word| !word.is_empty());
-        match self.scopes.iter().chain(optional).find(|word| !is_word(word)) {
+        if !self.action.is_empty() && !catalogue::knows(&self.action) {
+            return Err(RuleError::Action(self.action.clone()));
+        }
+        let resource = Some(&self.resource).filter(|resource| !resource.is_empty());
+        match self.scopes.iter().chain(resource).find(|word| !is_word(word)) {
             Some(word) => Err(RuleError::Word(word.clone())),
             None => Ok(()),
         }
@@ -237,9 +244,11 @@ mod tests {
         assert!(matches!(rules.need("GET /b", none).unwrap_err(), RuleError::Scopes(_)));
         let many = Need::of((0..65).map(|n| n.to_string()));
         assert!(matches!(rules.need("GET /b", many).unwrap_err(), RuleError::Scopes(_)));
-        for wrong in [need("a b"), need(""), need("a").action("ä"), need("a").resource("x".repeat(257))] {
+        for wrong in [need("a b"), need(""), need("a").resource("x".repeat(257))] {
             assert!(matches!(rules.need("GET /b", wrong).unwrap_err(), RuleError::Word(_)));
         }
+        let strange = need("a").action("read the data");
+        assert!(matches!(rules.need("GET /b", strange).unwrap_err(), RuleError::Action(_)));
         assert_eq!(find(&rules, "GET", "/b"), None);
     }
 }
