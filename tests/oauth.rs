@@ -27,6 +27,8 @@ mod leaks;
 mod operating;
 #[path = "oauth/provider.rs"]
 mod provider;
+#[path = "oauth/telling.rs"]
+mod telling;
 #[allow(dead_code)]
 #[path = "support/tokens.rs"]
 mod tokens;

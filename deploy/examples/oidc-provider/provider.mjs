@@ -65,7 +65,7 @@ export class Forwarder {
     if (!ca && !isHere) throw new Error(`${address} is not on this machine: GRAVEN_CA is needed`);
     const credentials = ca ? grpc.credentials.createSsl(ca) : grpc.credentials.createInsecure();
     this.#audit = new graven.v1.AuditService(address, credentials);
-    this.#metadata.set('authorization', `Bearer ${token}`);
+    if (token) this.#metadata.set('authorization', `Bearer ${token}`);
     [this.#log, this.#stream, this.#spool] = [log, stream, new Spool(spool)];
   }
 
@@ -337,8 +337,8 @@ async function main() {
     log: GRAVEN_LOG ?? '',
     stream: 'oidc-provider',
     spool: SPOOL ?? 'events.spool',
-    token: readFileSync(GRAVEN_TOKEN_FILE ?? 'graven.token', 'utf8').trim(),
-    ca: GRAVEN_CA ? readFileSync(GRAVEN_CA) : undefined,
+    token: GRAVEN_TOKEN_FILE && readFileSync(GRAVEN_TOKEN_FILE, 'utf8').trim(),
+    ca: GRAVEN_CA && readFileSync(GRAVEN_CA),
   });
   console.log(`listening, as ${running.provider.issuer}`);
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => running.stop().then(() => process.exit()));
