@@ -147,7 +147,7 @@ async fn prove_indices(link: Link, indices: Vec<u64>) -> Result<(), Status> {
     link.log().get_multi_inclusion_proof(link.request(request)).await.map(drop)
 }
 
-async fn call_echo<Q, A>(link: Link, path: &'static str, message: Q) -> Result<(), Status>
+pub(crate) async fn call_echo<Q, A>(link: Link, path: &'static str, message: Q) -> Result<(), Status>
 where
     Q: Message + 'static,
     A: Message + Default + 'static,

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use graven_proto::v1::{AppendRequest, AppendResponse, GetInclusionProofRequest, GetInclusionProofResponse};
+use graven_proto::v1::{
+    AppendRequest, AppendResponse, CheckAccessRequest, CheckAccessResponse, GetInclusionProofRequest,
+    GetInclusionProofResponse,
+};
 use prost::Message;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService};
@@ -15,13 +18,14 @@ use tonic_prost::ProstCodec;
 
 pub(crate) const APPEND: &str = "/bench.Echo/Append";
 pub(crate) const PROVE: &str = "/bench.Echo/Prove";
+pub(crate) const CHECK: &str = "/bench.Echo/Check";
 
-/// Serves until it is killed; prints where. `answer` holds the real answer that it gives to who asks for a proof.
+/// Serves until it is killed; prints where. `answer` holds the real answer that it gives to who asks for a proof, or for a check.
 pub(crate) fn serve(answer: Option<&Path>) {
-    let proof = answer.map_or_else(GetInclusionProofResponse::default, |path| {
-        let bytes = std::fs::read(path).expect("the answer can be read");
-        GetInclusionProofResponse::decode(bytes.as_slice()).expect("the answer is one")
-    });
+    let bytes = answer.map(|path| std::fs::read(path).expect("the answer can be read")).unwrap_or_default();
+    // It is of one of the two kinds.
+    let proof = GetInclusionProofResponse::decode(bytes.as_slice()).unwrap_or_default();
+    let checked = CheckAccessResponse::decode(bytes.as_slice()).unwrap_or_default();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(crate::WORKERS).enable_all().build();
     runtime.expect("a runtime starts").block_on(async {
@@ -29,7 +33,7 @@ pub(crate) fn serve(answer: Option<&Path>) {
         println!("listening on http://{}", listener.local_addr().expect("it is bound"));
         // Without nodelay some answers wait 40 ms for an acknowledgement by TCP, and any server looks fast beside that.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let server = tonic::transport::Server::builder().add_service(Echo { proof });
+        let server = tonic::transport::Server::builder().add_service(Echo { proof, checked });
         server.serve_with_incoming(incoming).await.expect("the echo serves");
     });
 }
@@ -37,6 +41,7 @@ pub(crate) fn serve(answer: Option<&Path>) {
 #[derive(Clone)]
 struct Echo {
     proof: GetInclusionProofResponse,
+    checked: CheckAccessResponse,
 }
 
 impl NamedService for Echo {
@@ -55,6 +60,10 @@ impl tower::Service<http::Request<Body>> for Echo {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         if request.uri().path() == APPEND {
             return Box::pin(answer(request, |request: AppendRequest| append(&request)));
+        }
+        if request.uri().path() == CHECK {
+            let checked = self.checked.clone();
+            return Box::pin(answer(request, move |_: CheckAccessRequest| checked.clone()));
         }
         let proof = self.proof.clone();
         Box::pin(answer(request, move |_: GetInclusionProofRequest| proof.clone()))

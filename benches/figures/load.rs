@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use graven_proto::v1::admin_service_client::AdminServiceClient;
 use graven_proto::v1::audit_service_client::AuditServiceClient;
 use graven_proto::v1::log_service_client::LogServiceClient;
+use graven_proto::v1::scope_service_client::ScopeServiceClient;
 use graven_proto::v1::{GetLogRequest, LogInfo};
 use tokio::task::JoinHandle;
 use tonic::metadata::AsciiMetadataValue;
@@ -69,6 +70,10 @@ impl Link {
 
     pub(crate) fn audit(&self) -> AuditServiceClient<Channel> {
         AuditServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn scopes(&self) -> ScopeServiceClient<Channel> {
+        ScopeServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {

@@ -14,6 +14,7 @@ mod append;
 mod audit;
 mod batch;
 mod calls;
+mod check;
 mod disk;
 mod echo;
 mod event_size;
@@ -103,6 +104,7 @@ async fn measure(options: Options) {
             Family::Visible => visible::visible(&world, &mut table).await,
             Family::EventSize => event_size::event_sizes(&world, &mut table).await,
             Family::Find => find::finding(&world, &mut table).await,
+            Family::Check => check::checks(&world, &mut table).await,
         }
     }
     table.print(file.as_deref());

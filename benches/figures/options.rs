@@ -74,6 +74,8 @@ pub(crate) enum Family {
     EventSize,
     /// Questions to a log of 10^6 events, among them a seeded incident
     Find,
+    /// CheckAccess with its durable decision ÷ E, plain, with a context, and recorded in sums
+    Check,
 }
 
 impl Family {

@@ -10,6 +10,9 @@ use std::process::{Child, Command, Stdio};
 use graven_merkle::tile::{BundlePath, TILE_WIDTH};
 use tonic::metadata::AsciiMetadataValue;
 
+/// What the token of the load is called.
+const BENCH: &str = "bench";
+
 /// A process that serves; killed when it is dropped.
 pub(crate) struct Peer {
     pub(crate) url: String,
@@ -22,37 +25,56 @@ pub(crate) struct Peer {
 pub(crate) struct Data {
     home: PathBuf,
     token: String,
+    /// Of somebody who asks for what the first one approves.
+    asker: Option<String>,
 }
 
 impl Data {
     /// Makes one, with settings for the engine, as TOML, beside the defaults.
     pub(crate) fn init(home: PathBuf, engine: &str) -> Self {
-        Self::init_kind(home, engine, "bytes")
+        Self::init_kind(home, engine, &["bytes"])
     }
 
     /// Likewise, of events.
     pub(crate) fn init_events(home: PathBuf, engine: &str) -> Self {
-        Self::init_kind(home, engine, "events")
+        Self::init_kind(home, engine, &["events"])
     }
 
-    fn init_kind(home: PathBuf, engine: &str, kind: &str) -> Self {
+    /// Likewise, of events, where whoever has the token decides about scopes.
+    pub(crate) fn init_scopes(home: PathBuf, engine: &str) -> Self {
+        let mut data = Self::init_kind(home, engine, &["events", "--administrator", BENCH]);
+        data.asker = Some(data.know("asker", &["scope:*"]));
+        data
+    }
+
+    fn init_kind(home: PathBuf, engine: &str, kind: &[&str]) -> Self {
         std::fs::create_dir(&home).expect("the folder is new");
         let settings = format!(
             "listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\n[access]\ncredentials = \"credentials.toml\"\n\n\
              [ops]\nlisten = \"127.0.0.1:0\"\n\n[engine]\n{engine}\n"
         );
         std::fs::write(home.join("graven.toml"), settings).expect("the settings can be written");
-        let mut init = graven(["init", "--origin", "bench.example/log", "--kind", kind, "--data-dir"]);
-        run(init.arg(home.join("data")));
-        let mut token = graven(["token", "new", "--name", "bench"]);
-        for grant in ["append:*", "read:*", "admin:*", "query:*", "reveal:*"] {
-            token.args(["--grant", grant]);
-        }
-        let token = run(token.arg("--credentials").arg(home.join("credentials.toml")));
+        let mut init = graven(["init", "--origin", "bench.example/log", "--kind"]);
+        run(init.args(kind).arg("--data-dir").arg(home.join("data")));
+        let mut data = Self { home, token: String::new(), asker: None };
+        let grants = ["append:*", "read:*", "admin:*", "query:*", "reveal:*", "scope:*", "check:*"];
+        data.token = data.know(BENCH, &grants);
         let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(home.join("token"));
-        file.and_then(|mut file| file.write_all(token.as_bytes())).expect("the token can be written");
-        Self { home, token: token.trim().to_owned() }
+        let file = options.write(true).create_new(true).mode(0o600).open(data.token_file());
+        file.and_then(|mut file| file.write_all(data.token.as_bytes())).expect("the token can be written");
+        data
+    }
+
+    /// A new token with these grants: its server knows it from the next start on.
+    fn know(&self, name: &str, grants: &[&str]) -> String {
+        let mut token = graven(["token", "new", "--name", name]);
+        token.args(grants.iter().flat_map(|grant| ["--grant", grant]));
+        run(token.arg("--credentials").arg(self.home.join("credentials.toml"))).trim().to_owned()
+    }
+
+    /// The token of who asks for what another one approves.
+    pub(crate) fn asker(&self) -> &str {
+        self.asker.as_deref().expect("this log is one of scopes")
     }
 
     /// Lets in who has a token of this issuer for this audience: from the next start on.
@@ -127,7 +149,7 @@ impl Peer {
         Self::start(Command::new(this_program()).arg("--echo-server"), None)
     }
 
-    /// An echo that gives the answer in a file to who asks for a proof.
+    /// An echo that gives the answer in a file to who asks for a proof, or whether something is allowed.
     pub(crate) fn echo_of(answer: &Path) -> Self {
         Self::start(Command::new(this_program()).arg("--echo-server").arg("--answer").arg(answer), None)
     }
