@@ -1,30 +1,17 @@
 //! Whoever calls.
 
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use graven_guard::{Caller, GuardLayer, GuardOptions, Identify, Unknown};
+use graven_guard::{Caller, Identify, Unknown};
 use http::request::Parts;
 use http::{Request, Response};
-use tower::{Layer as _, ServiceExt as _};
 
-use crate::rig::{Desk, Log, alice, header, request, rules};
+use crate::rig::{Desk, Log, alice, header, request, send};
 
-async fn send(identify: impl Identify, log: &Log) -> (Response<String>, u64) {
-    let runs = Arc::new(AtomicU64::new(0));
-    let counted = runs.clone();
-    let handler = tower::service_fn(move |_: Request<()>| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        std::future::ready(Ok::<_, Infallible>(Response::new("done".to_owned())))
-    });
-    let address: graven_guard::Address = Arc::new(|_: &Parts| Some("192.0.2.7".parse().unwrap()));
-    let options = GuardOptions { address: Some(address), ..GuardOptions::default() };
-    let guard = GuardLayer::with("scopes", rules(), identify, log.clone(), options).layer(handler);
+/// As somebody, over a connection from somewhere.
+async fn put(identify: impl Identify, log: &Log) -> (Response<String>, u64) {
     let mut request = request("PUT", "/documents/7");
     request.headers_mut().insert("x-request-id", "r-1".parse().unwrap());
     request.headers_mut().insert("user-agent", "curl/8".parse().unwrap());
-    (guard.oneshot(request).await.unwrap(), runs.load(Ordering::SeqCst))
+    send(identify, log, request).await
 }
 
 #[tokio::test]
@@ -35,7 +22,7 @@ async fn nobody_who_is_not_known_gets_through_or_is_asked_about() {
         (Unknown::Unavailable, 503, "unavailable", ""),
     ] {
         let log = Log::allowing();
-        let (answer, runs) = send(move |_: &Parts| Err(unknown), &log).await;
+        let (answer, runs) = put(move |_: &Parts| Err(unknown), &log).await;
         assert_eq!((answer.status().as_u16(), header(&answer, "graven-reason")), (status, reason));
         assert_eq!(header(&answer, "www-authenticate"), challenge);
         assert_eq!((runs, log.asked().len()), (0, 0));
@@ -49,7 +36,7 @@ async fn nobody_who_is_not_known_gets_through_or_is_asked_about() {
 async fn the_log_is_told_what_is_known() {
     let log = Log::allowing();
     let service = |_: &Parts| Ok(Caller { client: "reports".to_owned(), ..Caller::default() });
-    assert_eq!(send(service, &log).await.1, 1);
+    assert_eq!(put(service, &log).await.1, 1);
     let asked = log.asked().remove(0);
     assert_eq!((asked.client.as_str(), asked.subject.as_str(), asked.token), ("reports", "", None));
     assert_eq!(asked.resource, "https://docs.example.com");
@@ -60,7 +47,7 @@ async fn the_log_is_told_what_is_known() {
     );
 
     let log = Log::allowing();
-    assert_eq!(send(|_: &Parts| Ok(alice()), &log).await.1, 1);
+    assert_eq!(put(|_: &Parts| Ok(alice()), &log).await.1, 1);
     let token = log.asked().remove(0).token.unwrap();
     assert_eq!(
         (token.id.as_str(), token.issuer.as_str(), token.scopes.len()),
@@ -80,6 +67,6 @@ impl Identify for Endless {
 #[tokio::test(start_paused = true)]
 async fn who_calls_is_found_out_in_time_or_not_at_all() {
     let log = Log::allowing();
-    let (answer, runs) = send(Endless, &log).await;
+    let (answer, runs) = put(Endless, &log).await;
     assert_eq!((answer.status().as_u16(), runs, log.asked().len()), (503, 0, 0));
 }

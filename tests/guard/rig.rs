@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use graven_event::facts::{DecisionFacts, ExpiryFacts};
 use graven_event::{Facts, Frame, Outcome, Ref, Time, Word};
-use graven_guard::{Allowed, Caller, Checker, GuardLayer, GuardOptions, Known, Need, Rules, ShownToken};
+use graven_guard::{
+    Address, Allowed, Caller, Checker, GuardLayer, GuardOptions, Identify, Known, Need, Rules, ShownToken,
+};
 use graven_proto::v1::{CheckAccessRequest, CheckAccessResponse};
+use http::request::Parts;
 use http::{Request, Response};
 use prost_types::Timestamp;
 use tonic::Status;
@@ -218,6 +221,24 @@ impl Desk {
         assert_eq!(answer.status(), 200);
         Status::from_header_map(answer.headers()).unwrap_or_else(|| Status::ok(""))
     }
+}
+
+/// Sends a request from somewhere to a guarded handler: how it ended, and how often that ran.
+pub(crate) async fn send(
+    identify: impl Identify,
+    log: &Log,
+    request: Request<()>,
+) -> (Response<String>, u64) {
+    let runs = Arc::new(AtomicU64::new(0));
+    let counted = runs.clone();
+    let handler = tower::service_fn(move |_: Request<()>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Ok::<_, Infallible>(Response::new("done".to_owned())))
+    });
+    let address: Address = Arc::new(|_: &Parts| Some("192.0.2.7".parse().unwrap()));
+    let options = GuardOptions { address: Some(address), ..GuardOptions::default() };
+    let guard = GuardLayer::with("scopes", rules(), identify, log.clone(), options).layer(handler);
+    (guard.oneshot(request).await.unwrap(), runs.load(Ordering::SeqCst))
 }
 
 pub(crate) fn request(method: &str, path: &str) -> Request<()> {

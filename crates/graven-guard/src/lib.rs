@@ -49,6 +49,7 @@
 //! - The layer decides about the request's head. What its messages ask for (whose document, which field) the handler decides, with
 //!   what [`Allowed`] says of the caller.
 //! - A stream is checked when it begins. It should not be longer than a revocation may take to count.
+//! - That the log allowed a request does not say that it ran: the answer may have come too late. The other way round cannot be.
 //! - A leaf is the log's word until a signed head is over it: its hash, in [`Allowed::leaf_hash`], is what an auditor looks for.
 
 mod allowed;
