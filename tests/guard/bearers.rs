@@ -74,7 +74,7 @@ async fn a_good_token_says_who_calls() {
     let (status, _, runs, log) = desk.bearer(&desk.key.token(&desk.claims())).await;
     assert_eq!((status, runs), (200, 1));
     let asked = log.asked().remove(0);
-    assert_eq!((asked.client.as_str(), asked.subject.as_str()), ("billing", "alice"));
+    assert_eq!((asked.client.as_str(), asked.subject.as_str()), ("billing", "user:alice"));
     let token = asked.token.unwrap();
     assert_eq!((token.id.as_str(), token.issuer.as_str()), ("token-1", desk.issuer.url.as_str()));
     let times = [token.issued, token.expires].map(|time| time.unwrap().seconds.unsigned_abs());

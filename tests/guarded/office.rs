@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use graven_client::{BearerToken, Checks, Client, ConnectOptions};
+use graven_client::scopes::ScopeLog;
+use graven_client::{BearerToken, Client, ConnectOptions};
 use graven_event::{Facts, Frame, Outcome};
 use graven_guard::{Allowed, Caller, GuardLayer, GuardOptions, Known, Need, Rules};
 use graven_merkle::{Hash, leaf_hash};
@@ -34,7 +35,7 @@ const LOG: &str = "who";
 pub(crate) struct Office {
     bench: Bench,
     server: Option<Server>,
-    guard: GuardLayer<Known, Checks>,
+    guard: GuardLayer<Known, ScopeLog>,
     runs: Arc<Mutex<Vec<(u64, Hash)>>>,
     grants: Vec<(String, String)>,
 }
@@ -79,7 +80,7 @@ impl Office {
         let options = ConnectOptions { token: Some(token), ..ConnectOptions::default() };
         let client = Client::connect(server.url(), options).await.unwrap();
         let guard_options = GuardOptions { patience: PATIENCE, ..GuardOptions::default() };
-        let guard = GuardLayer::with(LOG, rules(), Known, client.checks(), guard_options);
+        let guard = GuardLayer::with(rules(), Known, client.scopes(LOG), guard_options);
         let mut office =
             Self { bench, server: Some(server), guard, runs: Arc::default(), grants: Vec::new() };
         office.furnish().await;
@@ -236,7 +237,7 @@ fn rules() -> Rules {
 }
 
 async fn send(
-    guard: GuardLayer<Known, Checks>,
+    guard: GuardLayer<Known, ScopeLog>,
     runs: Arc<Mutex<Vec<(u64, Hash)>>>,
     client: &str,
     method: &str,

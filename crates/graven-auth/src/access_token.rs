@@ -69,10 +69,6 @@ pub struct AccessToken {
 pub struct Examined {
     /// What it says.
     pub token: AccessToken,
-    /// Its identifier.
-    pub id: Option<String>,
-    /// When it was issued, in seconds since 1970.
-    pub issued: Option<u64>,
     /// For whom it is: one at least.
     pub audiences: Vec<String>,
 }
@@ -139,8 +135,6 @@ impl Rules {
     pub(crate) fn examined(&self, claims: &Object, now: u64, signed: bool) -> Result<Examined, TokenError> {
         Ok(Examined {
             token: self.said(claims, now, signed)?,
-            id: name(claims, "jti")?.map(str::to_owned),
-            issued: seconds(claims, "iat")?,
             audiences: audiences(claims)?.into_iter().map(str::to_owned).collect(),
         })
     }

@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client =
         Client::connect(server, ConnectOptions { token: Some(token), ..ConnectOptions::default() }).await?;
     let guard =
-        GuardLayer::new(log, rules(audience)?, Tokens::new(validator(issuer, audience)?), client.checks());
+        GuardLayer::new(rules(audience)?, Tokens::new(validator(issuer, audience)?), client.scopes(log));
 
     let listener = TcpListener::bind("127.0.0.1:4780").await?;
     println!("listening on http://{}", listener.local_addr()?);

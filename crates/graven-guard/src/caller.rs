@@ -1,8 +1,8 @@
 //! Who calls, and how that is found out.
 
 use std::fmt;
-use std::time::SystemTime;
 
+use graven_client::scopes::ShownToken;
 use http::request::Parts;
 
 /// Who calls.
@@ -10,39 +10,16 @@ use http::request::Parts;
 pub struct Caller {
     /// The application: its OAuth client id.
     pub client: String,
-    /// The person in whose name, where there is one.
+    /// The person in whose name, where there is one: `alice`, or `user:` and whatever the issuer calls them.
     pub subject: Option<String>,
-    /// The token that was shown, where one was. Without it the decision is about client and subject alone.
+    /// What is known of the token that was shown, where one was: it was found good, and it is not among what is known. Without it the decision is about client and subject alone.
     pub token: Option<ShownToken>,
 }
 
-/// What is known of a token that was found good. The token itself is not among it.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct ShownToken {
-    /// Its `jti`: by this it is revoked. Some issuers let an opaque token be its own, so it is to be kept as secret as that.
-    pub id: String,
-    /// Its `iss`.
-    pub issuer: String,
-    /// Its `iat`. A token whose age is not known is refused for scopes that were ever rotated.
-    pub issued: Option<SystemTime>,
-    /// Its `exp`.
-    pub expires: Option<SystemTime>,
-    /// Its `scope`. None: it is good for nothing.
-    pub scopes: Vec<String>,
-}
-
-/// Without a person: what can be printed is printed, some day, to a log.
+/// Without a person or a token: what can be printed is printed, some day, to a log.
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, token, .. } = self;
-        f.debug_struct("Caller").field("client", client).field("token", token).finish_non_exhaustive()
-    }
-}
-
-/// Likewise, without its identifier.
-impl fmt::Debug for ShownToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShownToken").field("issuer", &self.issuer).finish_non_exhaustive()
+        f.debug_struct("Caller").field("client", &self.client).finish_non_exhaustive()
     }
 }
 

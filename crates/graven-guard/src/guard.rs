@@ -13,11 +13,10 @@ use tokio::time::{Instant, timeout_at};
 use tonic::server::NamedService;
 use tower::{Layer, Service};
 
-use crate::allowed::{Allowed, Verdict, judge};
 use crate::question::question;
 use crate::refuse::{Refused, is_grpc};
 use crate::rules::Rule;
-use crate::{Checker, GuardOptions, Identify, Need, Rules};
+use crate::{Allowed, Checker, GuardOptions, Identify, Need, Rules};
 
 /// Puts a guard before services. Its clones, and the guards that they make, share one count of what is in flight.
 pub struct GuardLayer<I, C>(Arc<Post<I, C>>);
@@ -30,7 +29,6 @@ pub struct Guard<S, I, C> {
 
 /// What the guards of a layer share.
 struct Post<I, C> {
-    log: String,
     rules: Rules,
     identify: I,
     checker: C,
@@ -39,21 +37,15 @@ struct Post<I, C> {
 }
 
 impl<I: Identify, C: Checker> GuardLayer<I, C> {
-    /// Guards by these rules. Callers are known as `identify` says, and `checker` asks the log with this name.
-    pub fn new(log: impl Into<String>, rules: Rules, identify: I, checker: C) -> Self {
-        Self::with(log, rules, identify, checker, GuardOptions::default())
+    /// Guards by these rules. Callers are known as `identify` says, and the log is asked by `checker`.
+    pub fn new(rules: Rules, identify: I, checker: C) -> Self {
+        Self::with(rules, identify, checker, GuardOptions::default())
     }
 
     /// The same with other options.
-    pub fn with(
-        log: impl Into<String>,
-        rules: Rules,
-        identify: I,
-        checker: C,
-        options: GuardOptions,
-    ) -> Self {
+    pub fn with(rules: Rules, identify: I, checker: C, options: GuardOptions) -> Self {
         let room = Semaphore::new(options.in_flight.min(Semaphore::MAX_PERMITS));
-        Self(Arc::new(Post { log: log.into(), rules, identify, checker, options, room }))
+        Self(Arc::new(Post { rules, identify, checker, options, room }))
     }
 }
 
@@ -118,21 +110,22 @@ impl<I: Identify, C: Checker> Post<I, C> {
     async fn decide(&self, head: &Parts, need: &Need, deadline: Instant) -> Result<Allowed, Refused> {
         let caller = self.identify.identify(head).await.map_err(Refused::Caller)?;
         let from = self.options.address.as_ref().and_then(|address| address(head));
-        let asked = question(&self.log, need, &caller, head, from);
+        let asked = question(need, &caller, head, from);
         let patience = deadline.saturating_duration_since(Instant::now());
-        let answer = self.checker.check(asked.clone(), patience).await.map_err(|status| {
-            // The checker's words are for whoever runs this service, never for whoever calls it.
-            tracing::warn!(code = ?status.code(), error = status.message(), "a request was refused: it cannot be recorded");
+        let decided = self.checker.check(&asked, patience).await.map_err(|error| {
+            // The words of the log are for whoever runs this service, never for whoever calls it.
+            tracing::warn!(error = %error, "a request was refused: it cannot be recorded");
             Refused::Unavailable
         })?;
-        match judge(&asked, answer, caller, self.options.takes_sums) {
-            Ok(Verdict::Allowed(allowed)) => Ok(allowed),
-            Ok(Verdict::Denied { reason, index }) => Err(Refused::denied(reason, index, need)),
-            Err(mistrust) => {
-                tracing::error!(error = %mistrust, "a request was refused: the log's answer does not count");
-                Err(Refused::Unavailable)
-            }
+        let (reason, index) = (decided.reason().to_owned(), decided.index());
+        let allowed = Allowed::by(decided, caller).ok_or_else(|| Refused::denied(reason, index, need))?;
+        if index.is_none() && !self.options.takes_sums {
+            tracing::warn!(
+                "a request was refused: its decision is recorded later, in a sum, and sums are not taken here"
+            );
+            return Err(Refused::Unavailable);
         }
+        Ok(allowed)
     }
 }
 

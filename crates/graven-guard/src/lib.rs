@@ -12,7 +12,7 @@
 //! rules.public("POST /grpc.health.v1.Health/Check")?;
 //!
 //! let log = Client::connect("https://log.example.com:4740", ConnectOptions::default()).await?;
-//! let guard = GuardLayer::new("scopes", rules, Tokens::new(validator), log.checks());
+//! let guard = GuardLayer::new(rules, Tokens::new(validator), log.scopes("who"));
 //! // `tonic::transport::Server::builder().layer(guard)`, `axum::Router::layer(guard)`, or any other service over HTTP
 //! # let _ = tower::Layer::layer(&guard, tower::service_fn(async |_: http::Request<()>| Ok::<_, Infallible>(http::Response::new(()))));
 //! # Ok(())
@@ -21,10 +21,10 @@
 //!
 //! # The steps of a request
 //! ```text
-//! which rule? ──▶ who calls? ──▶ room? ──▶ CheckAccess ──▶ held against its own leaf ──▶ handler, with `Allowed`
-//!     │none           │nobody       │none       │no answer        │not what was asked
+//! which rule? ──▶ room? ──▶ who calls? ──▶ CheckAccess ──▶ held against its own leaf ──▶ handler, with `Allowed`
+//!     │none           │none       │nobody         │no answer        │not what was asked
 //!     ▼               ▼             ▼           ▼                 ▼
-//!   denied      unauthenticated  unavailable  unavailable     unavailable                 the handler is never called
+//!   denied      unavailable  unauthenticated  unavailable     unavailable                 the handler is never called
 //! ```
 //!
 //! | what happened | gRPC | HTTP |
@@ -64,10 +64,13 @@ mod rules;
 mod tokens;
 
 pub use allowed::Allowed;
-pub use caller::{Caller, Identify, Known, ShownToken, Unknown};
-pub use check::Checker;
+pub use caller::{Caller, Identify, Known, Unknown};
+pub use check::{Checker, OverChannel};
 pub use guard::{Guard, GuardLayer};
 pub use options::{Address, GuardOptions};
 pub use refuse::{INDEX, REASON};
 pub use rules::{Need, RuleError, Rules};
 pub use tokens::Tokens;
+
+#[doc(no_inline)]
+pub use graven_client::scopes::{Check, Decided, ShownToken};

@@ -1,5 +1,6 @@
 //! How a request is refused, in gRPC and in HTTP.
 
+use graven_merkle::LeafIndex;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -31,8 +32,8 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    pub(crate) fn denied(reason: String, index: Option<u64>, need: &Need) -> Self {
-        Self::Denied { reason, index, scopes: need.scopes.clone() }
+    pub(crate) fn denied(reason: String, index: Option<LeafIndex>, need: &Need) -> Self {
+        Self::Denied { reason, index: index.map(LeafIndex::get), scopes: need.scopes.clone() }
     }
 
     /// An answer in the language of the request.

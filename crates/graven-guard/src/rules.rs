@@ -22,7 +22,7 @@ pub struct Rules(HashMap<Method, Node>);
 pub struct Need {
     pub(crate) scopes: Vec<String>,
     pub(crate) action: String,
-    pub(crate) resource: String,
+    pub(crate) resource: Option<String>,
 }
 
 /// Why a rule cannot be.
@@ -64,7 +64,7 @@ impl Need {
     /// All of these scopes.
     pub fn of<S: Into<String>>(scopes: impl IntoIterator<Item = S>) -> Self {
         let scopes: BTreeSet<String> = scopes.into_iter().map(Into::into).collect();
-        Self { scopes: scopes.into_iter().collect(), action: String::new(), resource: String::new() }
+        Self { scopes: scopes.into_iter().collect(), action: String::new(), resource: None }
     }
 
     /// What the request does, for whoever reads the log: a word of its catalogue, such as `data.read`, or `x.` and words of your own.
@@ -77,7 +77,7 @@ impl Need {
     /// Where: the resource indicator (RFC 8707) of the service, for grants that count somewhere only.
     #[must_use]
     pub fn resource(mut self, resource: impl Into<String>) -> Self {
-        self.resource = resource.into();
+        self.resource = Some(resource.into());
         self
     }
 
@@ -88,8 +88,7 @@ impl Need {
         if !self.action.is_empty() && !catalogue::knows(&self.action) {
             return Err(RuleError::Action(self.action.clone()));
         }
-        let resource = Some(&self.resource).filter(|resource| !resource.is_empty());
-        match self.scopes.iter().chain(resource).find(|word| !is_word(word)) {
+        match self.scopes.iter().chain(&self.resource).find(|word| !is_word(word)) {
             Some(word) => Err(RuleError::Word(word.clone())),
             None => Ok(()),
         }

@@ -89,14 +89,14 @@ fn active(examined: &Examined, scopes: &[String]) -> Value {
         "sub": token.subject,
         "exp": token.expires,
         "iss": token.issuer,
-        "jti": examined.id,
+        "jti": token.id,
         "aud": examined.audiences,
         "token_type": if token.bound_to.key.is_some() { "DPoP" } else { "Bearer" },
     });
     if let [audience] = &examined.audiences[..] {
         body["aud"] = audience.as_str().into();
     }
-    if let Some(issued) = examined.issued {
+    if let Some(issued) = token.issued {
         body["iat"] = issued.into();
     }
     // Whoever is shown the token has to see that it is shown by whom it was made for (RFC 8705 §3.2, RFC 9449 §6.2).

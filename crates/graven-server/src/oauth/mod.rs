@@ -141,12 +141,13 @@ impl Call<'_> {
 
 /// A token as decisions know it. `None`: it has no identifier, so nobody could tell whether it was revoked.
 fn shown(examined: &Examined) -> Option<ShownToken> {
+    let token = &examined.token;
     Some(ShownToken {
-        issuer: examined.token.issuer.clone(),
-        id: examined.id.clone()?,
-        issued: examined.issued.map(Time::from_seconds),
-        expires: Some(Time::from_seconds(examined.token.expires)),
-        scopes: examined.token.scopes.clone(),
+        issuer: token.issuer.clone(),
+        id: token.id.clone()?,
+        issued: token.issued.map(Time::from_seconds),
+        expires: Some(Time::from_seconds(token.expires)),
+        scopes: token.scopes.clone(),
     })
 }
 
