@@ -14,7 +14,7 @@ fn a_good_token_says_who_and_what() {
     assert_eq!(token.client_id.as_deref(), Some("gateway"));
     assert_eq!(token.jti_hash.unwrap().to_vec(), sha256("token-1"));
     assert_eq!(token.id.as_deref(), Some("token-1"));
-    assert_eq!(token.issued, Some(NOW));
+    assert_eq!(token.issued, Some(NOW - 10));
     assert_eq!(token.scopes, ["graven:append:audit", "graven:read:*"]);
     assert_eq!((token.expires, token.bound_to), (NOW + 300, BoundTo::default()));
     let shown = format!("{token:?}");
