@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::book::{Book, Keys};
 use crate::error::AuditError;
+use crate::fresh::Fresh;
 use crate::hook::Hooks;
 use crate::read::Leaves;
 use crate::scopes::Sums;
@@ -231,6 +232,7 @@ impl Audit {
             realm,
             state,
             index: Arc::new(index),
+            fresh: Fresh::default(),
             keys,
             deciding: tokio::sync::Mutex::default(),
             swept: Mutex::default(),

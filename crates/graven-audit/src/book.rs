@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 
 use crate::error::AuditError;
+use crate::fresh::Fresh;
 use crate::hook::Shared;
 use crate::scopes::Sums;
 
@@ -24,6 +25,7 @@ pub struct Book {
     pub(crate) realm: Realm,
     pub(crate) state: Shared,
     pub(crate) index: Arc<EventIndex>,
+    pub(crate) fresh: Fresh,
     pub(crate) keys: Keys,
     /// Held from looking at the rules of keeping to the entry that changes them.
     pub(crate) deciding: tokio::sync::Mutex<()>,

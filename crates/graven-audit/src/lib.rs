@@ -22,6 +22,7 @@ mod audit;
 mod book;
 mod check;
 mod error;
+mod fresh;
 mod gaps;
 mod hook;
 mod keep;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use graven_event::disclosure::{Disclosure, Shown};
 use graven_event::facts::{DecisionFacts, Ref};
 use graven_event::payload::{OpenError, Payload};
-use graven_event::query::{Query, terms};
+use graven_event::query::{Query, Term, terms};
 use graven_event::{Facts, Frame, Group, Party, View};
 use graven_index::events::{Cursor, Entry, Page as IndexPage, Source, SourceError};
 use graven_log::Head;
@@ -30,7 +30,7 @@ const READ_BYTES: usize = 4 << 20;
 /// a next one.
 const MAX_LOOKED: usize = 4096;
 /// The groups by which events are found.
-const FOUND_BY: [Group; 6] =
+pub(crate) const FOUND_BY: [Group; 6] =
     [Group::Actor, Group::Targets, Group::Token, Group::Context, Group::Decision, Group::Origin];
 
 /// A leaf, as far as it can be opened.
@@ -327,6 +327,17 @@ impl Leaves {
         let Ok(frame) = Frame::decode(leaf) else {
             return Entry { index, leaf: hash, logged: 0, happened: None, terms: Vec::new() };
         };
+        let terms = self.book.fresh.take(&frame.id);
+        let terms = terms.unwrap_or_else(|| self.terms(index, &frame, attachment));
+        let happened = match &frame.facts {
+            Facts::Event(facts) => facts.event_time,
+            _ => None,
+        };
+        Entry { index, leaf: hash, logged: frame.log_time.0, happened, terms }
+    }
+
+    /// What a leaf is found by, as far as its payload opens.
+    fn terms(&self, index: u64, frame: &Frame, attachment: Option<&Bytes>) -> Vec<Term> {
         let (mut view, mut owners): (View, Vec<(Group, Vec<Ref>)>) = (View::default(), Vec::new());
         let body = attachment.and_then(|bytes| bytes.get(1..));
         if let (Some(claimed), Some(body)) = (&frame.payload, body) {
@@ -356,13 +367,8 @@ impl Leaves {
                 }
             }
         }
-        let happened = match &frame.facts {
-            Facts::Event(facts) => facts.event_time,
-            _ => None,
-        };
         let owners = owners.iter().map(|(group, references)| (*group, &references[..]));
-        let terms = terms(&frame, &view, owners, &self.book.keys.blinder);
-        Entry { index, leaf: hash, logged: frame.log_time.0, happened, terms }
+        terms(frame, &view, owners, &self.book.keys.blinder)
     }
 }
 

@@ -9,7 +9,10 @@ use graven_event::facts::{EventFacts, RejectedFacts};
 use graven_event::group::parties;
 use graven_event::payload::{Sealer, Subject};
 use graven_event::producers::Producer;
-use graven_event::{Event, Facts, Frame, Invalid, LogState, Malformed, Party, Ref, Time, Unplaced, Word};
+use graven_event::query::{Term, terms};
+use graven_event::{
+    Event, Facts, Frame, Invalid, LogState, Malformed, Party, Ref, Time, Unplaced, View, Word,
+};
 use graven_log::{AppendError, Draft, IdempotencyKey, Patience, Sequenced};
 use tokio::sync::oneshot;
 
@@ -17,6 +20,7 @@ use crate::audit::Audit;
 use crate::book::{Book, content, keyed, producer_name, short};
 use crate::error::AuditError;
 use crate::hook::{bare, refused};
+use crate::read::FOUND_BY;
 
 /// How often and how long an event waits for the erasure of somebody in it: a change of epoch takes seconds at most.
 pub(crate) const ERASURE_TRIES: u32 = 200;
@@ -134,9 +138,12 @@ impl Audit {
         let stream = request.numbered.map_or("", |numbered| numbered.stream);
         let producer = people[&producer_name(request.caller, stream)].reference;
         let mut drafts = Vec::with_capacity(request.events.len());
+        let mut to_find = Vec::with_capacity(request.events.len());
         for (event, offset) in request.events.iter().zip(0..) {
             let sequence = request.numbered.map_or(0, |numbered| numbered.first.saturating_add(offset));
-            drafts.push(draft(book, event, Place { producer, sequence, class }, &people)?);
+            let made = draft(book, event, Place { producer, sequence, class }, &people)?;
+            drafts.push(made.draft);
+            to_find.push((made.id, made.terms));
         }
         let parts: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
         // A number is a name too: while the window remembers it, a repeat is told its index. Nobody else can guess that name
@@ -150,7 +157,11 @@ impl Audit {
         if let Some(after) = request.after.take() {
             after.await.map_err(|_| AuditError::Stopping)?;
         }
+        let offered = book.fresh.offer(to_find);
         let sequenced = self.engine.sequence(&book.log, drafts, claim, request.patience).await?;
+        if !sequenced.duplicate {
+            offered.keep();
+        }
         Ok(Recorded { sequenced })
     }
 
@@ -245,12 +256,20 @@ struct Place {
     class: u8,
 }
 
+/// A leaf that is to be.
+pub(crate) struct Made {
+    pub(crate) draft: Draft,
+    id: [u8; 16],
+    /// What it will be found by.
+    terms: Vec<Term>,
+}
+
 fn draft(
     book: &Book,
     event: &Event,
     place: Place,
     people: &HashMap<String, Subject>,
-) -> Result<Draft, AuditError> {
+) -> Result<Made, AuditError> {
     let frame = Frame {
         outcome: Some(event.outcome),
         retention: place.class,
@@ -267,7 +286,7 @@ pub(crate) fn sealed(
     event: &Event,
     frame: Frame,
     people: &HashMap<String, Subject>,
-) -> Result<Draft, AuditError> {
+) -> Result<Made, AuditError> {
     let limit = |error: &dyn std::fmt::Display| {
         let invalid = Invalid { field: "event".to_owned(), reason: "limit", what: error.to_string() };
         AuditError::Invalid { position: 0, invalid }
@@ -277,8 +296,12 @@ pub(crate) fn sealed(
     let sealed = SEALER.with_borrow_mut(|sealer| sealer.seal(event, &frame.id, &pad, &book.keys.group, of));
     let sealed = sealed.map_err(|error| limit(&error))?;
     let attachment = [&[frame.retention][..], &sealed.bytes].concat();
-    let draft = unsealed(&Frame { payload: Some(sealed.id), ..frame }).map_err(|error| limit(&error))?;
-    Ok(draft.with_attachment(Bytes::from(attachment)))
+    let frame = Frame { payload: Some(sealed.id), ..frame };
+    let draft = unsealed(&frame).map_err(|error| limit(&error))?.with_attachment(Bytes::from(attachment));
+    let owners = sealed.about.iter().filter(|(group, _)| FOUND_BY.contains(group));
+    let owners = owners.map(|(group, people)| (*group, &people[..]));
+    let terms = terms(&frame, &View::to_find(event), owners, &book.keys.blinder);
+    Ok(Made { draft, id: frame.id, terms })
 }
 
 /// A leaf without payload.

@@ -99,21 +99,19 @@ impl Group {
         Self::ALL.into_iter().find(|group| group.as_str() == word)
     }
 
-    /// Whom a group of this event is about.
-    pub fn subjects(self, event: &Event) -> Vec<Party> {
-        let everybody = || parties(event);
-        let mut subjects = match self {
-            Self::Actor => [&[event.actor.clone()][..], &event.on_behalf_of].concat(),
-            Self::Targets => {
-                event.targets.iter().filter_map(Target::as_party).chain(event.about.clone()).collect()
-            }
-            Self::Token => [event.actor.clone()].into_iter().chain(event.client.clone()).collect(),
-            Self::Context => vec![event.actor.clone()],
-            Self::Decision | Self::Changes | Self::Raw => everybody(),
-            Self::Origin => Vec::new(),
-        };
-        keep_first(&mut subjects);
-        subjects
+    /// Whether a group of this event is about one of its [parties].
+    pub(crate) fn is_about(self, event: &Event, party: &Party) -> bool {
+        let is = |other: &Party| party.is_same(&other.kind, &other.id);
+        let is_target =
+            |target: &Target| target.kind == Party::USER && party.is_same(&target.kind, &target.id);
+        match self {
+            Self::Actor => is(&event.actor) || event.on_behalf_of.iter().any(is),
+            Self::Targets => event.targets.iter().any(is_target) || event.about.iter().any(is),
+            Self::Token => is(&event.actor) || event.client.as_ref().is_some_and(is),
+            Self::Context => is(&event.actor),
+            Self::Decision | Self::Changes | Self::Raw => true,
+            Self::Origin => false,
+        }
     }
 }
 
@@ -318,6 +316,26 @@ fn decode_raw(bytes: &[u8]) -> Result<Raw, Malformed> {
 }
 
 impl View {
+    /// What an event says but for its record and what it changed: by neither it is found.
+    pub fn to_find(event: &Event) -> Self {
+        Self {
+            actor: Some(event.actor.clone()),
+            on_behalf_of: event.on_behalf_of.clone(),
+            session: event.session.clone(),
+            targets: event.targets.clone(),
+            about: event.about.clone(),
+            client: event.client.clone(),
+            token: event.token.clone(),
+            context: event.context.clone(),
+            decision: event.decision.clone(),
+            changes: Vec::new(),
+            raw: None,
+            service: event.source.service.clone(),
+            event_id: event.source.event_id.clone(),
+            labels: event.labels.clone(),
+        }
+    }
+
     /// Takes in a group's bytes.
     ///
     /// # Errors

@@ -276,6 +276,11 @@ impl Party {
         }
     }
 
+    /// Whether it goes by this identifier, whatever it is called.
+    pub(crate) fn is_same(&self, kind: &str, id: &str) -> bool {
+        self.kind == kind && self.id == id
+    }
+
     /// `user:alice`: what it is called where subjects are named.
     pub fn subject(&self) -> String {
         format!("{}:{}", self.kind, self.id)

@@ -126,6 +126,8 @@ pub struct Sealed {
     pub bytes: Vec<u8>,
     /// What the leaf says of it.
     pub id: PayloadId,
+    /// Whom each group is about, as its bytes say.
+    pub about: Vec<(Group, Vec<Ref>)>,
 }
 
 /// A payload does not open.
@@ -182,17 +184,26 @@ impl Sealer {
         subject_of: impl Fn(&Party) -> Option<Subject>,
     ) -> Result<Sealed, SealError> {
         let texts = group::split(event);
-        let mut about = Vec::with_capacity(texts.len());
-        for (group, _) in &texts {
-            about.push(subjects(&group.subjects(event), &subject_of)?);
+        let parties = group::parties(event);
+        let mut people: Vec<(Subject, &Party)> = Vec::with_capacity(parties.len());
+        for party in &parties {
+            people.push((subject_of(party).ok_or(SealError::NoSubject)?, party));
         }
-        let all: BTreeSet<Ref> = about.iter().flatten().map(|subject| subject.reference).collect();
+        people.sort_unstable_by_key(|(subject, _)| subject.reference);
+        let all: BTreeSet<Ref> = people.iter().map(|(subject, _)| subject.reference).collect();
         if all.len() > MAX_SUBJECTS || texts.iter().any(|(_, text)| text.len() > MAX_GROUP_BYTES) {
             return Err(SealError::TooLong);
         }
         let mut hashes = absent_hashes(pad);
         let (mut table, mut sealed, mut present) = (Vec::new(), Vec::new(), 0_u8);
-        for ((group, text), subjects) in texts.iter().zip(&about) {
+        let mut about = Vec::with_capacity(texts.len());
+        for (group, text) in &texts {
+            let mut subjects: Vec<&Subject> = people
+                .iter()
+                .filter(|(_, party)| group.is_about(event, party))
+                .map(|(subject, _)| subject)
+                .collect();
+            subjects.dedup_by_key(|subject| subject.reference);
             let references: Vec<Ref> = subjects.iter().map(|subject| subject.reference).collect();
             let secrets = Secrets::derive(*group, id, log_key, subjects.iter().map(|subject| &subject.key));
             let hash = group_hash(*group, &secrets.salt, text);
@@ -204,12 +215,13 @@ impl Sealer {
             table.extend_from_slice(&hash);
             table.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
             sealed.extend_from_slice(&bytes);
+            about.push((*group, references));
         }
         let count = u8::try_from(all.len()).unwrap_or(u8::MAX);
         let references: Vec<u8> = all.iter().flat_map(|reference| reference.0).collect();
         let bytes = [&MAGIC[..], pad, &[present, count], &references, &table, &sealed].concat();
         let digest = Sha256::digest(&bytes).into();
-        Ok(Sealed { bytes, id: PayloadId { commitment: root(&hashes), digest } })
+        Ok(Sealed { bytes, id: PayloadId { commitment: root(&hashes), digest }, about })
     }
 }
 
@@ -406,18 +418,6 @@ fn associated(id: &[u8; 16], group: Group, references: &[Ref]) -> Vec<u8> {
 
 fn position(group: Group) -> usize {
     usize::from(group.number()) - 1
-}
-
-/// Subjects by rising reference, each once.
-fn subjects(
-    parties: &[Party],
-    subject_of: impl Fn(&Party) -> Option<Subject>,
-) -> Result<Vec<Subject>, SealError> {
-    let found = parties.iter().map(|party| subject_of(party).ok_or(SealError::NoSubject));
-    let mut subjects = found.collect::<Result<Vec<_>, _>>()?;
-    subjects.sort_by_key(|subject| subject.reference);
-    subjects.dedup_by_key(|subject| subject.reference);
-    Ok(subjects)
 }
 
 /// A bit for each of all, set for some.

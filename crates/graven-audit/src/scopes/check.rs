@@ -139,7 +139,7 @@ impl Audit {
         }
         let frame = Frame { outcome, producer, ..bare(Facts::Decision(facts), random()?) };
         let draft = match told(asked) {
-            Some(event) => sealed(book, &event, frame, people)?,
+            Some(event) => sealed(book, &event, frame, people)?.draft,
             None => unsealed(&frame).map_err(|_| AuditError::Damaged(0))?,
         };
         let sequenced = self.engine.sequence(&book.log, vec![draft], None, Patience::Refuse).await?;

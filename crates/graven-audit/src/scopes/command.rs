@@ -190,7 +190,7 @@ impl Audit {
             _ => facts,
         };
         let frame = Frame { producer: people[&producer].reference, ..bare(Facts::Scope(facts), random()?) };
-        let draft = sealed(book, &event, frame, &people)?;
+        let draft = sealed(book, &event, frame, &people)?.draft;
         let sequenced = self.engine.sequence(&book.log, vec![draft], claim, Patience::Refuse).await?;
         commanded(book, sequenced)
     }
