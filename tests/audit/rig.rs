@@ -223,7 +223,8 @@ impl House {
         let book = self.audit.book(log).unwrap();
         let (mut leaves, size) = (Vec::new(), book.log().durable_size());
         while (leaves.len() as u64) < size {
-            leaves.extend(book.open_range(leaves.len() as u64..size, &Group::ALL).unwrap());
+            let more = book.open_range(leaves.len() as u64..size, &Group::ALL).unwrap();
+            leaves.extend(more.map(Result::unwrap));
         }
         leaves
     }

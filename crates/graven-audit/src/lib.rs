@@ -37,5 +37,5 @@ pub use check::{Checked, Checking, Doubt};
 pub use error::AuditError;
 pub use hook::{Hooks, refused};
 pub use keep::Erased;
-pub use read::{Found, Opened, Page};
+pub use read::{FOUND_BY, Found, Opened, Page};
 pub use record::{Call, Numbered, Recorded, Request};

@@ -22,15 +22,15 @@ use crate::hook::is_statement;
 
 /// How long a question waits for the index to have read what was acknowledged before it.
 const INDEX_PATIENCE: Duration = Duration::from_secs(5);
-/// Most bytes of leaves and payloads of one page, so that an answer fits a message.
+/// Most bytes of one page as it is told, so that an answer fits a message: what is sealed may be a thousandth of that.
 const PAGE_BYTES: usize = 2 << 20;
 /// Most bytes that are read at once.
 const READ_BYTES: usize = 4 << 20;
 /// Most leaves that one page looks at: what an index still knows of dropped payloads must not hold up a thread. A page may be empty and have
 /// a next one.
 const MAX_LOOKED: usize = 4096;
-/// The groups by which events are found.
-pub(crate) const FOUND_BY: [Group; 6] =
+/// The groups by which events are found: all but the long ones.
+pub const FOUND_BY: [Group; 6] =
     [Group::Actor, Group::Targets, Group::Token, Group::Context, Group::Decision, Group::Origin];
 
 /// A leaf, as far as it can be opened.
@@ -52,7 +52,7 @@ pub struct Opened {
     pub is_dropped: bool,
     /// The payload ought to be there and is not; a damaged one is an error.
     pub is_missing: bool,
-    /// Length of leaf and payload.
+    /// What an answer takes that tells it: the leaf, what it says, and what was opened of the payload.
     pub bytes: usize,
 }
 
@@ -87,7 +87,7 @@ impl Opened {
     pub(crate) fn closed(index: u64, leaf: Bytes) -> Self {
         Self {
             index,
-            bytes: leaf.len(),
+            bytes: 2 * leaf.len(),
             frame: Frame::decode(&leaf).ok(),
             leaf,
             view: View::default(),
@@ -100,16 +100,21 @@ impl Opened {
 }
 
 impl Book {
-    /// Opens leaves of a range within the durable size: some from its start on, at least one.
+    /// Opens leaves of a range within the durable size: some from its start on, at least one. Each is opened when it is asked for: payloads
+    /// are small only while they are sealed.
     ///
     /// # Errors
-    /// The log cannot be read, or a payload is not the one that its leaf commits to.
-    pub fn open_range(&self, range: Range<u64>, groups: &[Group]) -> Result<Vec<Opened>, AuditError> {
+    /// The log cannot be read; and of each, its payload is not the one that its leaf commits to.
+    pub fn open_range<'a>(
+        &'a self,
+        range: Range<u64>,
+        groups: &'a [Group],
+    ) -> Result<impl Iterator<Item = Result<Opened, AuditError>> + 'a, AuditError> {
         let leaves = self.log.durable_entries(range.clone())?;
         let end = range.start + leaves.len() as u64;
         let payloads = self.log.attachments(range.start..end, READ_BYTES)?;
         let numbered = leaves.into_iter().zip(payloads).zip(range.start..);
-        numbered.map(|((leaf, payload), index)| self.open(index, leaf, payload, groups)).collect()
+        Ok(numbered.map(|((leaf, payload), index)| self.open(index, leaf, payload, groups)))
     }
 
     /// Opens one leaf.
@@ -117,7 +122,7 @@ impl Book {
     /// # Errors
     /// As [`open_range`](Self::open_range).
     pub fn open_one(&self, index: u64, groups: &[Group]) -> Result<Opened, AuditError> {
-        self.open_range(index..index + 1, groups)?.pop().ok_or(AuditError::Damaged(index))
+        self.open_range(index..index + 1, groups)?.next().ok_or(AuditError::Damaged(index))?
     }
 
     fn open(
@@ -128,7 +133,6 @@ impl Book {
         groups: &[Group],
     ) -> Result<Opened, AuditError> {
         let mut opened = Opened::closed(index, leaf);
-        opened.bytes += attachment.as_ref().map_or(0, Bytes::len);
         let Some(frame) = &opened.frame else {
             return is_statement(&opened.leaf).then_some(opened).ok_or(AuditError::Damaged(index));
         };
@@ -160,7 +164,10 @@ impl Book {
                 continue;
             }
             match payload.open(group, &self.keys.group, |reference| self.key_of(reference)) {
-                Ok(text) => opened.view.add(group, &text.text).map_err(|_| AuditError::Damaged(index))?,
+                Ok(text) => {
+                    opened.bytes += text.text.len();
+                    opened.view.add(group, &text.text).map_err(|_| AuditError::Damaged(index))?;
+                }
                 Err(OpenError::Erased { .. }) => opened.erased.push(group),
                 Err(_) => return Err(AuditError::Damaged(index)),
             }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use graven_audit::{AuditError, Book, Deed, Opened, Page, Who};
+use graven_audit::{AuditError, Book, Deed, FOUND_BY, Opened, Page, Who};
 use graven_event::query::Query;
 use graven_event::{Facts, Group, Outcome, Time};
 use graven_log::{AppendError, Head};
@@ -199,11 +199,12 @@ fn matching(
     visible: &[Group],
 ) -> Result<(Vec<v1::Hit>, u64), AuditError> {
     let (mut hits, mut bytes, mut next) = (Vec::new(), 0, range.start);
-    for opened in book.open_range(range, &Group::ALL)? {
-        let matches = opened.frame.as_ref().is_some_and(|frame| query.matches(frame, &opened.view));
-        if matches {
-            let opened =
-                if visible.len() == Group::ALL.len() { opened } else { book.open_one(next, visible)? };
+    // Whoever may see anything may see what events are found by.
+    let seen = if visible.is_empty() { &FOUND_BY[..] } else { visible };
+    for opened in book.open_range(range, seen)? {
+        let opened = opened?;
+        if opened.frame.as_ref().is_some_and(|frame| query.matches(frame, &opened.view)) {
+            let opened = if visible.is_empty() { book.open_one(next, visible)? } else { opened };
             bytes += opened.bytes;
             if bytes > ANSWER_BYTES && !hits.is_empty() {
                 return Ok((hits, next));
