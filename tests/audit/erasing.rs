@@ -5,7 +5,7 @@ use graven_event::{Disclosure, Group, disclosure::Disclosed};
 use graven_note::{Policy, TlogProof};
 use graven_proto::v1::{self, EraseSubjectRequest, ErrorReason, QueryRequest, RevealRequest};
 
-use crate::rig::{House, ask, event, indices, of};
+use crate::rig::{ALL, House, ask, event, indices, of};
 use crate::service::{refused, refused_field};
 
 fn erase(subject: &str) -> EraseSubjectRequest {
@@ -157,6 +157,10 @@ async fn nobody_takes_a_trace_out_of_the_log_of_who_read() {
     refused(house.root().define_retention(request).await, ErrorReason::LogKindMismatch);
     let request = EraseSubjectRequest { log: log(), ..erase("service:root") };
     refused(house.root().erase_subject(request).await, ErrorReason::LogKindMismatch);
+    // Nor ends it: everything that is read from then on would be read by nobody.
+    let request = v1::FreezeLogRequest { log: log() };
+    refused(house.admin("root", ALL).freeze_log(request).await, ErrorReason::LogKindMismatch);
+    assert_eq!(house.find("actor:alice").await.len(), 1);
     assert!(house.traces().iter().any(|trace| trace.actor == "root"));
     house.stop().await;
 }

@@ -138,6 +138,11 @@ impl AdminService for AdminApi {
         let name = log_name(&request.get_ref().log, "log")?;
         let log = self.core.named_log(&request, &name, Permission::Admin)?;
         self.note(&request, "FreezeLog", name.as_str()).await?;
+        // Whatever is read and done is an entry there first: nothing would be, ever again.
+        if log.meta().kind == Kind::Access {
+            let text = "who reads and administers what is written down for as long as anybody does: its log has no end";
+            return Err(Refusal::new(ErrorReason::LogKindMismatch, text).with_field("log").into());
+        }
         let deadline = wait::deadline(request.metadata());
         let (core, frozen) = (self.core.clone(), log.clone());
         blocking(move || {
