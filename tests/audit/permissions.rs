@@ -1,15 +1,17 @@
 //! Who may do what: each permission alone, with every call, on the right log, another one and the access log.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use graven_proto::Refusal;
 use graven_proto::v1::record_stream_request::Message;
 use graven_proto::v1::{self, ErrorReason};
 use prost::Message as _;
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 
 use crate::rig::{House, ask, event};
-use crate::service::refused;
+use crate::service::{refused, until};
 
 const PERMISSIONS: [&str; 8] = ["append", "read", "admin", "witness", "query", "reveal", "erase", "audit"];
 
@@ -230,5 +232,44 @@ async fn who_read_what_is_for_auditors_by_every_way_there_is() {
         let now = house.traces().iter().filter(|trace| trace.says("method").starts_with("GET ")).count();
         assert_eq!(now, refusals + usize::from(!may), "a refusal over HTTP is an entry as well");
     }
+    house.stop().await;
+}
+
+/// Whether it reads or records: what was opened by credentials ends with them.
+#[tokio::test]
+async fn nobody_goes_on_by_credentials_that_are_over() {
+    async fn ends<T>(mut stream: Streaming<T>) -> Duration {
+        let begun = Instant::now();
+        loop {
+            match tokio::time::timeout(Duration::from_secs(10), stream.message()).await {
+                Ok(Ok(Some(_))) => {}
+                Ok(Ok(None)) => panic!("it ended as if all were told"),
+                Ok(Err(status)) => {
+                    refused(Err::<(), _>(status), ErrorReason::CredentialsInvalid);
+                    return begun.elapsed();
+                }
+                Err(_) => panic!("it goes on"),
+            }
+        }
+    }
+    let house = House::new().await;
+    let brief = "query:audit,read:audit,append:audit,for:2";
+    let log = || "audit".to_owned();
+    let (mut events, mut logs) = (house.events("brief", brief), house.logs("brief", brief));
+    let tail = events.tail(v1::TailRequest { log: log(), ..Default::default() }).await.unwrap();
+    let heads = logs.watch_tree_heads(v1::WatchTreeHeadsRequest { log: log() }).await.unwrap();
+    let open = Message::Open(v1::RecordStreamOpen { log: log(), ..Default::default() });
+    let next = v1::RecordStreamEvent { seq: 1, event: Some(event("alice", "auth.login")) };
+    let messages =
+        [open, Message::Event(next)].map(|message| v1::RecordStreamRequest { message: Some(message) });
+    let sent = tokio_stream::iter(messages).chain(tokio_stream::pending());
+    let recording = house.events("brief", brief).record_stream(sent).await.unwrap();
+    let (tail, heads, recording) =
+        tokio::join!(ends(tail.into_inner()), ends(heads.into_inner()), ends(recording.into_inner()));
+    for took in [tail, heads, recording] {
+        assert!((1..5).contains(&took.as_secs()), "{took:?}");
+    }
+    house.traced("graven.tail.close", 1).await;
+    until(|| house.kinds("audit") == ["genesis", "event"]).await;
     house.stop().await;
 }

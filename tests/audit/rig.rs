@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use graven_audit::scopes::first_leaf;
 use graven_audit::{Audit, AuditOptions, Hooks, Master, Opened};
@@ -48,7 +48,7 @@ pub(crate) struct House {
     dir: tempfile::TempDir,
 }
 
-/// Who calls: the name, a space, and the grants with commas between them.
+/// Who calls: the name, a space, and the grants with commas between them; `for:2` among them: the credentials are over in two seconds.
 #[derive(Clone)]
 pub(crate) struct Badge(String);
 
@@ -72,8 +72,10 @@ impl Access for Badges {
         let Some((name, grants)) = badge.and_then(|badge| badge.split_once(' ')) else {
             return Identifying::Known(Err(Denied::Invalid));
         };
+        let seconds = grants.split(',').find_map(|word| word.strip_prefix("for:")?.parse().ok());
+        let until = seconds.map(|seconds| SystemTime::now() + Duration::from_secs(seconds));
         let grants: Vec<Grant> = grants.split(',').filter_map(|grant| grant.parse().ok()).collect();
-        Identifying::Known(Ok(Caller::known(name, grants, KnownBy::Token)))
+        Identifying::Known(Ok(Caller::known(name, grants, KnownBy::Token).until(until)))
     }
 }
 

@@ -41,6 +41,7 @@ mod admin;
 mod audit;
 mod core;
 mod deadline;
+mod ending;
 mod follow;
 mod large;
 mod log;

@@ -1,12 +1,11 @@
 //! Around every gRPC call: who calls, a span, its deadline, and what it took. Never an entry, a key or a secret.
 //!
-//! The span lives, and the call is counted, until the last byte of the answer: for a stream, until its trailers.
+//! The span lives, and the call is counted, until the [end](crate::ending) of the answer.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use futures_util::future::BoxFuture;
 use graven_auth::{Outage, TokenError};
 use graven_log::LogName;
 use graven_net::Peer;
-use http_body::{Body as HttpBody, Frame};
+use http_body::Body as HttpBody;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::field::Empty;
@@ -23,7 +22,8 @@ use tracing::{Instrument as _, Span};
 use crate::access::{Access, Caller, Denied, Identifying, Presented};
 use crate::audit::{self, watch::Watch};
 use crate::deadline;
-use crate::meter::{Meters, RpcMeter};
+use crate::ending::End;
+use crate::meter::Meters;
 use crate::options::OnCall;
 
 /// Puts every call through what this module does.
@@ -162,6 +162,7 @@ where
         request.extensions_mut().insert(understood.clone());
         let timeout =
             deadline::of(request.headers()).map_or(self.layer.timeout, |it| it.min(self.layer.timeout));
+        let expires = caller.expires().map(|at| (at, caller.expired()));
         request.extensions_mut().insert(caller);
         let watch = self.layer.watch.clone();
         let who = watch.is_on().then(|| audit::of_parts(request.extensions(), request.headers()));
@@ -174,7 +175,7 @@ where
                     {
                         return Ok(end.refuse(&unrecorded.into()));
                     }
-                    Ok(end.follow(response, &understood))
+                    Ok(end.follow(response, &understood, expires))
                 }
                 Ok(Err(error)) => Err(error),
                 Err(_) => Ok(end.refuse(&Status::deadline_exceeded("the call took longer than it may"))),
@@ -201,7 +202,7 @@ impl Understood {
 
     /// What the transport makes of a request that ends early or is no message is the caller's fault, and is said to be:
     /// otherwise anybody could make a server look ill.
-    fn blame(&self, response: &mut http::Response<Body>) {
+    pub(crate) fn blame(&self, response: &mut http::Response<Body>) {
         if self.0.load(Ordering::Relaxed) {
             return;
         }
@@ -210,77 +211,5 @@ impl Understood {
             let blamed = Status::invalid_argument("the request is no whole message of this method");
             *response = blamed.into_http();
         }
-    }
-}
-
-/// A body that notices its trailers.
-struct Ending {
-    body: Body,
-    end: End,
-}
-
-/// Says how a call ended, when it goes: with a code, or without one when the caller went away.
-struct End {
-    span: Span,
-    meter: Arc<RpcMeter>,
-    started: Instant,
-    code: Option<Code>,
-}
-
-impl End {
-    fn new(span: Span, meter: Arc<RpcMeter>) -> Self {
-        meter.begin();
-        Self { span, meter, started: Instant::now(), code: None }
-    }
-
-    fn refuse(mut self, status: &Status) -> http::Response<Body> {
-        self.code = Some(status.code());
-        status.clone().into_http()
-    }
-
-    fn follow(mut self, mut response: http::Response<Body>, understood: &Understood) -> http::Response<Body> {
-        understood.blame(&mut response);
-        if let Some(status) = Status::from_header_map(response.headers()) {
-            self.code = Some(status.code());
-        }
-        response.map(|body| Body::new(Ending { body, end: self }))
-    }
-}
-
-impl HttpBody for Ending {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = &mut *self;
-        let _entered = this.end.span.enter();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            this.end.code = Status::from_header_map(trailers).map(|status| status.code());
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        let took = self.started.elapsed();
-        self.meter.end(self.code, took);
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let code = self.code.map_or("caller gone".to_owned(), |code| format!("{code:?}"));
-        self.span.in_scope(|| match self.code {
-            Some(Code::Internal | Code::DataLoss | Code::Unknown) => tracing::error!(code, took_us, "done"),
-            Some(Code::Unavailable | Code::ResourceExhausted) => tracing::info!(code, took_us, "done"),
-            _ => tracing::debug!(code, took_us, "done"),
-        });
     }
 }

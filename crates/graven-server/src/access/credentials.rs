@@ -39,17 +39,11 @@ const MAX_CREDENTIALS: usize = 10_000;
 /// Who may do what, as a file says.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
-    tokens: HashMap<[u8; 32], Known>,
+    tokens: HashMap<[u8; 32], Caller>,
     clients: HashMap<String, Caller>,
     issuers: Arc<[IssuerEntry]>,
     /// Without it, no access token is known.
     validator: Option<Validator>,
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    caller: Caller,
-    expires: Option<SystemTime>,
 }
 
 /// Credentials that can be exchanged while calls go on.
@@ -168,8 +162,8 @@ impl Credentials {
             let caller = caller(&name, &grants, KnownBy::Token)?;
             let digest = unhex(&sha256).ok_or_else(|| CredentialsError::Digest(name.clone()))?;
             let expires = expires.map(|at| time(&at).ok_or_else(|| CredentialsError::Expires(name.clone())));
-            let known = Known { caller, expires: expires.transpose()? };
-            if credentials.tokens.insert(digest, known).is_some() {
+            let caller = caller.until(expires.transpose()?);
+            if credentials.tokens.insert(digest, caller).is_some() {
                 return Err(CredentialsError::Twice(sha256));
             }
         }
@@ -217,8 +211,8 @@ impl Credentials {
     /// The names of the tokens that have expired, or will within this time.
     pub fn expiring_within(&self, time: Duration) -> Vec<&str> {
         let by = SystemTime::now() + time;
-        let soon = self.tokens.values().filter(|known| known.expires.is_some_and(|at| at <= by));
-        soon.filter_map(|known| known.caller.name()).collect()
+        let soon = self.tokens.values().filter(|caller| caller.expires().is_some_and(|at| at <= by));
+        soon.filter_map(Caller::name).collect()
     }
 
     fn identify(&self, presented: &Presented<'_>) -> Identifying {
@@ -228,7 +222,7 @@ impl Credentials {
             Err(denied) => return Identifying::Known(Err(denied)),
         };
         if let Some(known) = self.tokens.get(&shown.token_hash) {
-            return Identifying::Known(known.shown(&shown));
+            return Identifying::Known(shown_by(known, &shown));
         }
         match &self.validator {
             // What begins like ours is ours, and nobody else learns of it.
@@ -252,18 +246,14 @@ impl Credentials {
     }
 }
 
-impl Known {
-    fn shown(&self, shown: &Shown<'_>) -> Result<Caller, Denied> {
-        // It is bound to no key, so nothing can prove one.
-        if shown.scheme != Scheme::Bearer || shown.proof.is_some() {
-            return Err(Denied::Invalid);
-        }
-        if self.expires.is_some_and(|at| at <= SystemTime::now()) {
-            Err(Denied::Expired)
-        } else {
-            Ok(self.caller.clone())
-        }
+/// Who shows a token of the operator's.
+fn shown_by(known: &Caller, shown: &Shown<'_>) -> Result<Caller, Denied> {
+    // It is bound to no key, so nothing can prove one.
+    if shown.scheme != Scheme::Bearer || shown.proof.is_some() {
+        return Err(Denied::Invalid);
     }
+    let is_over = known.expires().is_some_and(|at| at <= SystemTime::now());
+    if is_over { Err(Denied::Expired) } else { Ok(known.clone()) }
 }
 
 /// Whoever has such a token may do what its scopes say, and goes by its issuer's name: its own is nothing for logs.
@@ -271,7 +261,8 @@ fn of_token(issuers: &[IssuerEntry], Accepted { token, issuer }: Accepted) -> Ca
     let name = issuer.settings().name.as_str();
     let entry = issuers.iter().find(|entry| entry.name() == name);
     let grants = entry.map(|entry| issuers::grants(&token.scopes, entry.scope_prefix())).unwrap_or_default();
-    Caller::known(name, grants, KnownBy::OAuth(token))
+    let expires = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(token.expires));
+    Caller::known(name, grants, KnownBy::OAuth(token)).until(expires)
 }
 
 impl Keyring {

@@ -48,6 +48,8 @@ pub struct Caller {
     name: Option<Arc<str>>,
     grants: Arc<[Grant]>,
     by: KnownBy,
+    /// When its credentials are over.
+    until: Option<SystemTime>,
 }
 
 /// How a caller is known.
@@ -141,7 +143,7 @@ impl Access for Open {
 impl Caller {
     /// Nobody in particular: may do nothing.
     pub fn anonymous() -> Self {
-        Self { name: None, grants: Arc::default(), by: KnownBy::Nothing }
+        Self { name: None, grants: Arc::default(), by: KnownBy::Nothing, until: None }
     }
 
     /// Anybody, where everybody may do everything.
@@ -151,7 +153,13 @@ impl Caller {
 
     /// Somebody with these grants and no others.
     pub fn known(name: impl Into<Arc<str>>, grants: impl Into<Arc<[Grant]>>, by: KnownBy) -> Self {
-        Self { name: Some(name.into()), grants: grants.into(), by }
+        Self { name: Some(name.into()), grants: grants.into(), by, until: None }
+    }
+
+    /// The same, by credentials that are over then: nothing that it begins goes on for longer.
+    #[must_use]
+    pub fn until(self, time: Option<SystemTime>) -> Self {
+        Self { until: time, ..self }
     }
 
     /// The name that the operator gave: of the credentials, or of the issuer. `None` for [`anonymous`](Self::anonymous).
@@ -159,11 +167,16 @@ impl Caller {
         self.name.as_deref()
     }
 
-    /// When an access token that it is known by is over.
-    pub(crate) fn expires(&self) -> Option<SystemTime> {
-        match &self.by {
-            KnownBy::OAuth(token) => SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(token.expires)),
-            KnownBy::Nothing | KnownBy::Token | KnownBy::Certificate => None,
+    /// When its credentials are over; `None`: they do not say.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.until
+    }
+
+    /// What it is told then.
+    pub(crate) fn expired(&self) -> Denied {
+        match self.by {
+            KnownBy::OAuth(_) => Denied::Token(TokenError::Expired),
+            KnownBy::Nothing | KnownBy::Token | KnownBy::Certificate => Denied::Expired,
         }
     }
 

@@ -18,7 +18,7 @@ use tonic::{Request, Status};
 
 use super::watch::Watch;
 use super::{Admitted, Answers, admit, may, refuse, who};
-use crate::access::{Caller, Denied, Permission};
+use crate::access::Permission;
 use crate::core::{Core, blocking};
 use crate::log::wait;
 use crate::message::tree_head;
@@ -87,7 +87,6 @@ pub(super) async fn tail(
     let Admitted { audit, book } = admit(core, &request, &request.get_ref().log, Permission::Query)?;
     let visible = visible(core, &request, &book, request.get_ref().without_raw);
     let who = who(&request);
-    let expires = request.extensions().get::<Caller>().and_then(Caller::expires);
     let asked = request.into_inner();
     let query = parse(&asked.query, core)?;
     let size = book.log().head().size().get();
@@ -104,7 +103,7 @@ pub(super) async fn tail(
     audit.note(&who, deed).await.map_err(|error| refuse(&error, core))?;
     let close = Closing { watch: core.watch.clone(), book, who, words, from: next, told: 0, next };
     let (core, text, ends) = (core.clone(), asked.query, asked.until_now);
-    let following = Following { core, close, query, visible, text, ends, expires };
+    let following = Following { core, close, query, visible, text, ends };
     let answers = stream::try_unfold(following, |mut following| async move {
         Ok(following.step().await?.map(|answer| (answer, following)))
     });
@@ -119,17 +118,12 @@ struct Following {
     visible: Vec<Group>,
     text: String,
     ends: bool,
-    /// When the caller's token is over: nobody goes on reading by it.
-    expires: Option<SystemTime>,
 }
 
 impl Following {
     /// The next message: what matches among the leaves that are published, or `None` at the end.
     async fn step(&mut self) -> Result<Option<v1::TailResponse>, Status> {
         loop {
-            if self.expires.is_some_and(|expires| expires <= SystemTime::now()) {
-                return Err(Denied::Expired.refusal().into());
-            }
             let size = self.close.book.log().head().size().get();
             if self.close.next >= size {
                 if self.ends {
