@@ -1,8 +1,9 @@
 //! What is gone of a log of events: what an entry says went, and what nobody decided.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -83,6 +84,41 @@ fn a_log_of_which_nothing_is_missing_is_well() {
     // Without the key store the rest can still be said.
     fs::rename(bench.path("data/vault-key"), bench.path("elsewhere")).unwrap();
     assert_eq!(checked(&bench, 0)["events"]["keys_compared"], false);
+}
+
+/// Every file below a folder, with when it was last changed.
+fn image(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .map(|path| {
+            (path.clone(), (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap()))
+        })
+        .collect()
+}
+
+#[test]
+fn a_key_store_is_looked_at_where_the_settings_say_and_not_changed() {
+    let bench = stopped("default");
+    fs::rename(bench.path("data/vault"), bench.path("keys")).unwrap();
+    fs::rename(bench.path("data/vault-key"), bench.path("master")).unwrap();
+    bench.write("graven.toml", "[vault]\nfolder = \"keys\"\nmaster_key = \"master\"\n");
+    let compared = |arguments: &str| {
+        let objects = bench.run(&format!("{FSCK}{arguments}")).ok().objects();
+        let audit = objects.into_iter().find(|object| object["log"] == "audit").unwrap();
+        audit["events"]["keys_compared"].as_bool().unwrap()
+    };
+    let before = image(&bench.path("keys"));
+    assert!(!compared("") && compared(" --config graven.toml"));
+    assert!(compared(" --vault keys --master-key master"));
+    assert_eq!(image(&bench.path("keys")), before);
+    // A key that is named and not there is no reason to compare nothing.
+    bench.run(&format!("{FSCK} --vault keys --master-key nowhere")).refused(2, "nowhere");
+    let token =
+        "pkcs11 = { module = \"nowhere.so\", token = \"graven\", key = \"vault\", pin_file = \"pin\" }";
+    bench.write("graven.toml", format!("[vault]\nfolder = \"keys\"\n{token}\n"));
+    bench.write_secret("pin", "1234");
+    bench.run(&format!("{FSCK} --config graven.toml")).refused(2, "the master key of the key store");
+    assert!(compared(" --config graven.toml --master-key master"));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use graven_event::facts::Ref;
 use graven_event::payload::Payload;
 use graven_event::rules::Rules;
 use graven_log::{Attached, Kind, LogMeta, LogName, Look, MAX_PROBLEMS};
-use graven_vault::{Lookup, SubjectRef, Vault};
+use graven_vault::{Lookup, Sight, SubjectRef};
 
 use crate::hook::is_statement;
 
@@ -132,8 +132,8 @@ impl Look for Checking {
 }
 
 impl Checking {
-    /// What was found, by log. With the key store people are compared as well; it is not changed.
-    pub fn finish(self, vault: Option<&Vault>) -> BTreeMap<LogName, Checked> {
+    /// What was found, by log. With the key store people are compared as well.
+    pub fn finish(self, vault: Option<&Sight>) -> BTreeMap<LogName, Checked> {
         self.logs.into_iter().map(|(name, log)| (name, log.finish(vault))).collect()
     }
 }
@@ -171,7 +171,7 @@ impl OneLog {
         }
     }
 
-    fn finish(mut self, vault: Option<&Vault>) -> Checked {
+    fn finish(mut self, vault: Option<&Sight>) -> Checked {
         for (class, absent) in std::mem::take(&mut self.absent) {
             let dropped = self.rules.dropped.get(&class).copied().unwrap_or(0);
             let (decided, missing) = absent.split_at(absent.partition_point(|index| *index < dropped));
@@ -186,9 +186,9 @@ impl OneLog {
         self.checked
     }
 
-    fn compare(&mut self, vault: &Vault) {
+    fn compare(&mut self, vault: &Sight) {
         self.checked.with_keys = true;
-        let realm = vault.known_realm(self.origin.as_bytes());
+        let realm = vault.realm(self.origin.as_bytes());
         let is_there = |person: Ref| match &realm {
             Some(realm) => matches!(realm.by_ref(SubjectRef(person.0)), Lookup::Known(_)),
             None => false,

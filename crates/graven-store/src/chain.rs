@@ -89,11 +89,8 @@ impl ChainFile {
     pub fn open(fs: &dyn Fs, path: &Path) -> Result<(Self, Vec<Vec<u8>>), ChainError> {
         let io = |source| ChainError::Io { path: path.to_owned(), source };
         let bytes = fs.read(path, MAX_FILE_BYTES).map_err(io)?;
-        let (payloads, end, previous) = parse(&bytes);
-        let last = payloads.last().map(|payload| HEADER_BYTES + payload.len() + DIGEST_BYTES);
-        let (Some(last), true) = (last, is_torn(&bytes[end..])) else {
-            return Err(ChainError::Damaged { path: path.to_owned(), offset: end });
-        };
+        let (payloads, end, previous) = undamaged(path, &bytes)?;
+        let last = payloads.last().map_or(0, |payload| HEADER_BYTES + payload.len() + DIGEST_BYTES);
         let file = fs.open(path, Open::ReadWrite).map_err(io)?;
         if end < bytes.len() {
             tracing::warn!(path = %path.display(), bytes = bytes.len() - end, "cutting off a record that was not finished");
@@ -104,6 +101,12 @@ impl ChainFile {
         let start = end - last;
         file.write_all_at(&bytes[start..end], start as u64).and_then(|()| file.sync_data()).map_err(io)?;
         Ok((Self { file, end: end as u64, previous, failed: false }, payloads))
+    }
+
+    /// The payloads of a file that nobody is writing, as [`open`](Self::open) would find them, without changing a byte.
+    pub fn look(fs: &dyn Fs, path: &Path) -> Result<Vec<Vec<u8>>, ChainError> {
+        let io = |source| ChainError::Io { path: path.to_owned(), source };
+        undamaged(path, &fs.read(path, MAX_FILE_BYTES).map_err(io)?).map(|(payloads, ..)| payloads)
     }
 
     /// The payloads of a file that somebody else may be writing, up to the last whole record.
@@ -166,7 +169,18 @@ fn frame(payload: &[u8], previous: [u8; 32]) -> (Vec<u8>, [u8; 32]) {
 }
 
 /// Payloads, the end of the last whole record, and its digest.
-fn parse(bytes: &[u8]) -> (Vec<Vec<u8>>, usize, [u8; 32]) {
+type Parsed = (Vec<Vec<u8>>, usize, [u8; 32]);
+
+/// What [`parse`] finds, where what follows it is nothing, or an append that broke off.
+fn undamaged(path: &Path, bytes: &[u8]) -> Result<Parsed, ChainError> {
+    let (payloads, end, previous) = parse(bytes);
+    if payloads.is_empty() || !is_torn(&bytes[end..]) {
+        return Err(ChainError::Damaged { path: path.to_owned(), offset: end });
+    }
+    Ok((payloads, end, previous))
+}
+
+fn parse(bytes: &[u8]) -> Parsed {
     let (mut payloads, mut end, mut previous) = (Vec::new(), 0, [0; 32]);
     while let Some((payload, before, digest)) = whole(&bytes[end..]) {
         if before != previous {

@@ -12,8 +12,9 @@ use graven_store::{ChainFile, Fs};
 use crate::error::OpenError;
 use crate::files::{self, HEAD, Kind, MAX_WRAPPED_BYTES, Stamp, check_segment, damaged, io_at};
 use crate::master::{MasterError, MasterKey};
-use crate::rows::{self, MAX_PAGE_BYTES, Page, Read, Row};
+use crate::rows::{MAX_PAGE_BYTES, Page, Read, Row};
 use crate::secret::{Entropy, SecretKey};
+use crate::sight::{Last, read_rows};
 
 /// Segments end near this length: opening a vault holds one of them in memory, and a change of epoch writes one at a time.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
@@ -143,47 +144,23 @@ impl Segment {
 }
 
 impl Epoch {
-    /// Reads the epoch that the head names, and hands over each row in order; a row that is refused is damage.
+    /// Reads the epoch that the head names, to write on, and hands over each row in order; a row that is refused is damage.
     pub(crate) fn load(
         home: &Home,
         stamp: Stamp,
         master: &dyn MasterKey,
-        mut keep: impl FnMut(Read) -> Result<(), &'static str>,
+        keep: impl FnMut(Read) -> Result<(), &'static str>,
     ) -> Result<Self, OpenError> {
-        let wrapped = files::read_key(&*home.fs, &home.dir, &stamp)?;
-        let key = master
-            .unwrap(&wrapped, &stamp.preamble(Kind::Key))
-            .map_err(|source| OpenError::Master { path: stamp.key_path(&home.dir), source })?;
-        let mut segment = 0;
-        loop {
-            let path = stamp.segment_path(&home.dir, segment);
-            let (mut chain, payloads) = ChainFile::open(&*home.fs, &path)?;
-            check_segment(&path, &stamp, segment, payloads.first())?;
-            let records = u32::try_from(payloads.len()).unwrap_or(u32::MAX);
-            let mut goes_on = false;
-            for (number, payload) in (0..).zip(payloads).skip(1) {
-                if payload.is_empty() {
-                    continue;
-                }
-                let rows = rows::open(payload, &key, &place(&stamp, segment, number))
-                    .ok_or_else(|| damaged(&path, "a page does not open under the epoch key"))?;
-                for row in rows {
-                    if goes_on {
-                        return Err(damaged(&path, "something follows its last row"));
-                    }
-                    match row {
-                        Read::Next => goes_on = true,
-                        row => keep(row).map_err(|what| damaged(&path, what))?,
-                    }
-                }
-            }
-            if !goes_on {
-                drop_stray(home, &stamp, segment + 1)?;
-                chain.mark().map_err(io_at(&path))?;
-                return Ok(Self { home: home.clone(), stamp, key, chain, segment, records });
-            }
-            segment += 1;
+        let open = |path: &Path| ChainFile::open(&*home.fs, path);
+        let (key, Last { segment, records, mut chain }) =
+            read_rows((&*home.fs, &home.dir), stamp, master, open, keep)?;
+        if is_stray(&*home.fs, &home.dir, &stamp, segment + 1)? {
+            let path = stamp.segment_path(&home.dir, segment + 1);
+            home.fs.remove_file(&path).map_err(io_at(&path))?;
+            home.fs.sync_dir(&home.dir).map_err(io_at(&home.dir))?;
         }
+        chain.mark().map_err(io_at(&stamp.segment_path(&home.dir, segment)))?;
+        Ok(Self { home: home.clone(), stamp, key, chain, segment, records })
     }
 
     /// Adds rows, durable when this returns. After an error the caller stops for good.
@@ -269,19 +246,18 @@ fn overwrite(home: &Home, path: &Path) -> Result<(), OpenError> {
     file.sync_data().map_err(&io)
 }
 
-/// Removes a segment that a crash left before the row that leads to it. One that holds anything is no such.
-fn drop_stray(home: &Home, stamp: &Stamp, number: u32) -> Result<(), OpenError> {
-    let path = stamp.segment_path(&home.dir, number);
-    if !home.fs.exists(&path).map_err(io_at(&path))? {
-        return Ok(());
+/// Whether a crash left a segment before the row that leads to it. One that holds anything is no such, and damage.
+pub(crate) fn is_stray(fs: &dyn Fs, dir: &Path, stamp: &Stamp, number: u32) -> Result<bool, OpenError> {
+    let path = stamp.segment_path(dir, number);
+    if !fs.exists(&path).map_err(io_at(&path))? {
+        return Ok(false);
     }
-    let payloads = ChainFile::peek(&*home.fs, &path).map_err(io_at(&path))?;
+    let payloads = ChainFile::peek(fs, &path).map_err(io_at(&path))?;
     check_segment(&path, stamp, number, payloads.first())?;
     if payloads.iter().skip(1).any(|payload| !payload.is_empty()) {
         return Err(damaged(&path, "no segment before leads to it"));
     }
-    home.fs.remove_file(&path).map_err(io_at(&path))?;
-    home.fs.sync_dir(&home.dir).map_err(io_at(&home.dir))
+    Ok(true)
 }
 
 /// Whether a file is of the vault, and not something that somebody put beside it.
@@ -295,6 +271,6 @@ pub(crate) fn is_ours(name: &str) -> bool {
 }
 
 /// What a page is bound to.
-fn place(stamp: &Stamp, segment: u32, record: u32) -> Vec<u8> {
+pub(crate) fn place(stamp: &Stamp, segment: u32, record: u32) -> Vec<u8> {
     [&stamp.segment(segment)[..], &record.to_be_bytes()].concat()
 }

@@ -33,7 +33,7 @@
 //! [`Vault::epoch`]; before anything is served, every erasure that the log records is [replayed](Vault::erase). What was
 //! made since the copy is lost with its keys, and reads as [`Lookup::Unknown`].
 //!
-//! Damage is refused, not repaired; a last record that was being written when the power went is cut off, as nobody was
+//! Damage is refused, not repaired ([`Sight`] finds it without changing a byte); a last record that was being written when the power went is cut off, as nobody was
 //! told of it. The number and lengths of records show roughly how many subjects there are. One process at a time: the
 //! lock of the data directory sees to that, the vault has none.
 //!
@@ -67,6 +67,7 @@ mod files;
 pub mod master;
 mod rows;
 mod secret;
+mod sight;
 mod start;
 mod subject;
 mod turns;
@@ -80,5 +81,6 @@ pub use master::{FileMaster, MasterError, MasterKey};
 #[cfg(feature = "pkcs11")]
 pub use master::{Pkcs11Config, Pkcs11Master};
 pub use secret::{Entropy, KEY_BYTES, MAX_NAME_BYTES, SecretKey};
+pub use sight::Sight;
 pub use subject::{Lookup, REF_BYTES, Realm, RealmKeys, Subject, SubjectRef};
 pub use vault::{Erased, MAX_REALMS, Vault};

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use graven_store::Fs;
+use graven_store::fault::{Fate, FaultFs, Point};
 use graven_store::sim::{Seed, SimFs};
 
 use crate::epoch::Home;
@@ -20,7 +21,7 @@ use crate::files::{Kind, Stamp};
 use crate::master::{FileMaster, MasterKey};
 use crate::rows::{self, Read};
 use crate::secret::{Entropy, KEY_BYTES};
-use crate::{Lookup, OpenError, Realm, Subject, SubjectRef, Vault, WriteError};
+use crate::{Lookup, OpenError, Realm, Sight, Subject, SubjectRef, Vault, WriteError};
 
 const DIR: &str = "/data/vault";
 const MASTER: &str = "/keys/master";
@@ -54,6 +55,16 @@ fn create(disk: &SimFs) -> Result<Vault, OpenError> {
 
 fn open(disk: &SimFs) -> Result<Vault, OpenError> {
     Vault::open_in(home(Arc::new(disk.clone())), master(disk))
+}
+
+/// Looks at the vault of a disk that lets nobody change anything.
+fn look(disk: &SimFs) -> Result<Sight, OpenError> {
+    let script = |point: Point<'_>| match point.op.mutates() {
+        true => Fate::Fail(std::io::ErrorKind::PermissionDenied),
+        false => Fate::Continue,
+    };
+    let fs = FaultFs::new(Arc::new(disk.clone()), Arc::new(script));
+    Sight::of(&fs, Path::new(DIR), &*master(disk))
 }
 
 fn make(vault: &Vault, realm: &Realm, name: &str) -> Subject {

@@ -12,10 +12,11 @@ use parking_lot::RwLock;
 use crate::epoch::{Draft, Epoch, Home, SEGMENT_BYTES};
 use crate::erasure::{Doomed, Survivors};
 use crate::error::{OpenError, WriteError};
-use crate::files::{HEAD, Stamp, damaged, io_at, read_head};
+use crate::files::{Stamp, io_at};
 use crate::master::MasterKey;
 use crate::rows::Row;
 use crate::secret::{Entropy, Name, SecretKey};
+use crate::sight::{by_name, head};
 use crate::start::{refuse_remains, remember};
 use crate::subject::{Known, REF_BYTES, Realm, RealmKeys, Subject, SubjectRef};
 use crate::turns::Turns;
@@ -86,20 +87,12 @@ impl Vault {
     }
 
     pub(crate) fn open_in(home: Home, master: Arc<dyn MasterKey>) -> Result<Self, OpenError> {
-        let head = home.dir.join(HEAD);
-        if !home.fs.exists(&head).map_err(io_at(&head))? {
-            return Err(OpenError::Missing(home.dir));
-        }
-        let stamp = read_head(&*home.fs, &home.dir)?;
+        let stamp = head(&*home.fs, &home.dir)?;
         let mut realms = Vec::new();
         let epoch = Epoch::load(&home, stamp, &*master, |row| remember(&mut realms, row))?;
         // Only now that the epoch is known to be whole, and before anything is served.
         epoch.destroy_others()?;
-        let by_name: HashMap<_, _> =
-            realms.iter().map(|realm| (realm.name().clone(), realm.clone())).collect();
-        if by_name.len() != realms.len() {
-            return Err(damaged(&head, "two realms have one name"));
-        }
+        let by_name = by_name(realms, &home.dir)?;
         Ok(Self::new(home, master, by_name, epoch))
     }
 
@@ -116,11 +109,6 @@ impl Vault {
     /// The epoch that counts: 1 at first, and one more by every erasure.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
-    }
-
-    /// The realm of a name, if there is one. Nothing is made.
-    pub fn known_realm(&self, name: &[u8]) -> Option<Realm> {
-        self.realms.read().get(name).cloned()
     }
 
     /// The realm of a name (1 to [`MAX_NAME_BYTES`](crate::MAX_NAME_BYTES) bytes), made durably where there is none.

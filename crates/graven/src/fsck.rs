@@ -6,24 +6,25 @@ use std::path::PathBuf;
 use clap::Args;
 use graven_audit::{Checked, Checking};
 use graven_log::{Attached, Env, FsckReport, LogMeta, LogName, LogReport, Look, Problem};
-use graven_vault::Vault;
+use graven_vault::Sight;
 use serde_json::{Value, json};
 
 use crate::{
     exit::{Exit, Failure, Outcome},
     output,
-    vault::VaultSettings,
+    settings::Settings,
 };
 
 const EXAMPLES: &str = "\
 Run it while no server runs on the directory. Every entry is read and hashed, every tile and every signed head \
 compared. In logs of events every payload must be the one that its entry commits to, or have been dropped by an entry that \
 says so; and where the key store can be opened, every person whom payloads name must have a key, or have been erased \
-by an entry. Nothing is repaired. Ends with exit code 1 where something is wrong, 4 where entries that were signed \
+by an entry. Nothing is repaired, and of the key store not a byte is changed. Ends with exit code 1 where something is wrong, 4 where entries that were signed \
 are missing.
 
 Examples:
   graven fsck --data-dir data
+  graven fsck --data-dir data --config graven.toml
   graven fsck --data-dir data --json";
 
 /// Check a server's data directory
@@ -33,6 +34,10 @@ pub(crate) struct FsckArgs {
     /// The server's data directory
     #[arg(long, value_name = "FOLDER")]
     data_dir: PathBuf,
+
+    /// The server's settings, for where its key store is and what opens it: the only way to a key in a token (PKCS#11)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
     /// The folder of the key store [default: vault in the data directory]
     #[arg(long, value_name = "FOLDER")]
@@ -53,7 +58,8 @@ pub(crate) fn run(args: &FsckArgs) -> Outcome {
         bar.set_length(of);
         bar.set_position(at);
     };
-    let vault = VaultSettings::at(args.vault.clone(), args.master_key.clone());
+    let settings = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+    let vault = settings.vault.at(args.vault.clone(), args.master_key.clone());
     let open = || vault.look(&env, &args.data_dir);
     let mut looking = Looking { checking: Checking::default(), open, found: Ok(BTreeMap::new()) };
     let report = graven_log::fsck_with(&env, &args.data_dir, progress, &mut looking);
@@ -74,7 +80,7 @@ struct Looking<F> {
     found: Outcome<BTreeMap<LogName, Checked>>,
 }
 
-impl<F: Fn() -> Outcome<Option<Vault>>> Look for Looking<F> {
+impl<F: Fn() -> Outcome<Option<Sight>>> Look for Looking<F> {
     fn entry(&mut self, log: &LogMeta, index: u64, entry: &[u8], attached: Attached) {
         self.checking.entry(log, index, entry, attached);
     }

@@ -16,7 +16,7 @@ use std::{
 
 use graven_audit::{Audit, AuditOptions, Hooks, Master};
 use graven_log::{Config, Env, Paths};
-use graven_vault::{Entropy, FileMaster, MasterError, MasterKey, Pkcs11Config, Pkcs11Master, Vault};
+use graven_vault::{Entropy, FileMaster, MasterError, MasterKey, Pkcs11Config, Pkcs11Master, Sight};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -57,21 +57,27 @@ impl VaultSettings {
         Ok(())
     }
 
-    /// One in these places.
-    pub(crate) fn at(folder: Option<PathBuf>, master_key: Option<PathBuf>) -> Self {
-        Self { folder, master_key, pkcs11: None }
+    /// The same, but for these places.
+    pub(crate) fn at(self, folder: Option<PathBuf>, master_key: Option<PathBuf>) -> Self {
+        let pkcs11 = self.pkcs11.filter(|_| master_key.is_none());
+        Self { folder: folder.or(self.folder), master_key: master_key.or(self.master_key), pkcs11 }
     }
 
-    /// Opens the key store to look something up; `None` where there is none, or no key to open it with.
-    pub(crate) fn look(&self, env: &Env, data_dir: &Path) -> Outcome<Option<Vault>> {
+    /// Looks into the key store and changes nothing; `None` where there is none, or no key in its usual place to open it with.
+    pub(crate) fn look(&self, env: &Env, data_dir: &Path) -> Outcome<Option<Sight>> {
         let folder = self.folder(data_dir);
         if !env.fs.exists(&folder).map_err(Failure::trouble)? {
             return Ok(None);
         }
-        let Ok(master) = self.master(env, data_dir).open() else { return Ok(None) };
-        let source = env.entropy.clone();
-        let entropy: Entropy = Arc::new(move |bytes: &mut [u8]| source.fill(bytes));
-        Vault::open(env.fs.clone(), entropy, &folder, master).map(Some).map_err(Failure::check_failed)
+        let is_named = self.master_key.is_some() || self.pkcs11.is_some();
+        let master = match self.master(env, data_dir).open() {
+            Ok(master) => master,
+            Err(error) if is_named => {
+                return Err(Failure::trouble(format_args!("the master key of the key store: {error}")));
+            }
+            Err(_) => return Ok(None),
+        };
+        Sight::of(&*env.fs, &folder, &*master).map(Some).map_err(Failure::check_failed)
     }
 
     fn folder(&self, data_dir: &Path) -> PathBuf {

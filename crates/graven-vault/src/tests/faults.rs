@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use graven_store::fault::{Fate, FaultFs, Phase, Point};
+use graven_store::fault::Phase;
 
 use super::*;
 
@@ -46,7 +46,13 @@ fn live(vault: &Vault, promises: &mut Promises) -> Result<(), Open> {
 
 /// Settles what was left open, and checks the rest.
 fn check_after(disk: &SimFs, promises: &mut Promises, open_end: &Open) {
+    let looked = look(disk).unwrap();
     let vault = open(disk).unwrap();
+    for ((realm, name), (reference, _)) in &promises.subjects {
+        let found = |realm: &Realm| realm.by_name(name.as_bytes()).map(|found| found.reference());
+        let opened = vault.realm(realm.as_bytes()).unwrap();
+        assert_eq!(looked.realm(realm.as_bytes()).and_then(found), found(&opened), "{reference:?}");
+    }
     if let Open::Erasure(refs) = open_end {
         let realm = promises.realm(&vault, "a").unwrap();
         let erased = refs.iter().filter(|r| matches!(realm.by_ref(**r), Lookup::Erased)).count();
