@@ -205,7 +205,8 @@ fn check(state: &LogState, log_time: Time, drafts: &[Parsed]) -> Result<(), Refu
     };
     for (Parsed { frame, .. }, at) in drafts.iter().zip(0..) {
         let producers = tried.as_ref().unwrap_or(&state.producers);
-        match producers.check(frame.producer, frame.sequence) {
+        let is_admitted = state.producers.admits(frame.producer, frame.sequence);
+        match is_admitted.and_then(|()| producers.check(frame.producer, frame.sequence)) {
             Ok(()) => {}
             Err(error @ NumberError::Used { .. }) => return refuse(refused::NUMBER_USED, &error),
             Err(error) => return refuse(refused::PRODUCER, &error),
@@ -336,4 +337,33 @@ fn derived_id(from: &[u8]) -> [u8; 16] {
 /// Whether a leaf is a statement about the log's keys. The engine put it there, and checked it.
 pub(crate) fn is_statement(leaf: &[u8]) -> bool {
     Rotation::parse(leaf).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use graven_event::facts::RejectedFacts;
+    use graven_event::producers::MAX_PRODUCERS;
+
+    /// Several at once are tried out on a copy of what is known of their producers alone: that has room for everybody.
+    #[test]
+    fn together_they_find_no_more_room_than_alone() {
+        let facts = Facts::Rejected(RejectedFacts { digest: [0; 32], reason: Word::new("x").unwrap() });
+        let of = |n: usize, sequence| Frame {
+            producer: Ref((n as u128 + 1).to_be_bytes()),
+            sequence,
+            ..bare(facts.clone(), [0; 16])
+        };
+        let mut state = LogState::default();
+        for n in 0..MAX_PRODUCERS {
+            state.take(&of(n, 1), leaf_hash(b""));
+        }
+        let new = MAX_PRODUCERS;
+        for frames in [vec![of(new, 1)], vec![of(new, 1), of(new, 2)], vec![of(0, 2), of(new, 1)]] {
+            assert_eq!(check(&state, &frames).unwrap_err().code, refused::PRODUCER);
+        }
+        for frames in [vec![of(new, 0)], vec![of(new, 0), of(new, 0)], vec![of(0, 2), of(0, 3)]] {
+            check(&state, &frames).unwrap();
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::time::Time;
 
 /// Most ranges of missing numbers of one producer. One more is refused: whoever loses so much is not to hide it.
 pub const MAX_MISSING: usize = 1024;
-/// Most producers of one log.
+/// Most producers of one log. More may bring events, and decide, but not number what they bring.
 pub const MAX_PRODUCERS: usize = 100_000;
 const VERSION: u8 = 1;
 
@@ -58,7 +58,9 @@ pub enum NumberError {
     #[error("this producer left out numbers in more than {MAX_MISSING} places: send those first")]
     TooManyGaps,
     /// Too many producers.
-    #[error("this log has as many producers as it takes")]
+    #[error(
+        "this log has as many producers as it takes: send events without a producer's numbers, or as one it knows"
+    )]
     TooManyProducers,
 }
 
@@ -83,14 +85,25 @@ impl Producers {
         missing.any(|range| (range.first, range.last, range.told) == (gap.first, gap.last, false))
     }
 
-    /// Whether a producer may use a number; 0: it does not number.
+    /// Whether there is room for a producer's numbers, which begin; 0: it does not number, and is not kept out by those who do.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn admits(&self, producer: Ref, sequence: u64) -> Result<(), NumberError> {
+        let has_room = sequence == 0 || !self.is_full_for(producer);
+        has_room.then_some(()).ok_or(NumberError::TooManyProducers)
+    }
+
+    fn is_full_for(&self, producer: Ref) -> bool {
+        self.0.len() >= MAX_PRODUCERS && !self.0.contains_key(&producer)
+    }
+
+    /// Whether a producer that is [admitted](Self::admits) may use a number; 0: it does not number.
     ///
     /// # Errors
     /// It may not.
     pub fn check(&self, producer: Ref, sequence: u64) -> Result<(), NumberError> {
-        let Some(known) = self.0.get(&producer) else {
-            return (self.0.len() < MAX_PRODUCERS).then_some(()).ok_or(NumberError::TooManyProducers);
-        };
+        let Some(known) = self.0.get(&producer) else { return Ok(()) };
         let is_missing = known.missing.iter().any(|range| range.holds(sequence));
         if sequence != 0 && sequence <= known.last && !is_missing {
             return Err(NumberError::Used { last: known.last });
@@ -110,7 +123,7 @@ impl Producers {
                 .filter(|range| (gap.first..=gap.last).contains(&range.first))
                 .for_each(|range| range.told = true);
         }
-        if frame.producer == Ref::default() {
+        if frame.producer == Ref::default() || self.is_full_for(frame.producer) {
             return None;
         }
         let known = self.0.entry(frame.producer).or_default();
@@ -279,6 +292,24 @@ mod tests {
         assert_eq!(producers.check(Ref([7; 16]), next), Err(NumberError::TooManyGaps));
         assert_eq!(producers.check(Ref([7; 16]), next - 1), Ok(()), "the very next leaves nothing out");
         assert_eq!(producers.check(Ref([7; 16]), u64::MAX), Err(NumberError::TooManyGaps));
+    }
+
+    #[test]
+    fn who_does_not_number_is_not_kept_out_by_those_who_do() {
+        let mut producers = Producers::default();
+        let of = |n: usize| Ref((n as u128 + 1).to_be_bytes());
+        for n in 0..MAX_PRODUCERS {
+            producers.take(&Frame { producer: of(n), ..leaf(1, 1) }, [0; 32]);
+        }
+        let (known, new) = (of(0), of(MAX_PRODUCERS));
+        assert_eq!(producers.admits(known, 2), Ok(()));
+        assert_eq!(producers.admits(new, 1), Err(NumberError::TooManyProducers));
+        assert_eq!(producers.admits(new, 0), Ok(()));
+        producers.take(&Frame { producer: new, ..leaf(0, 2) }, [9; 32]);
+        assert_eq!(producers.of(new), None);
+        producers.take(&Frame { producer: known, ..leaf(2, 2) }, [9; 32]);
+        assert_eq!(producers.of(known).map(|known| known.last), Some(2));
+        assert_eq!(Producers::decode(&producers.encode()), Ok(producers));
     }
 
     proptest! {
