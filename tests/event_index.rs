@@ -547,7 +547,10 @@ fn after_any_failed_step_the_next_try_succeeds_and_the_erased_stay_gone() {
             _ => index.add(world.entries(index.position(), world.leaves.len() as u64)),
         });
         again(&|| index.tidy().and_then(|_| index.tidy()).map(drop));
-        again(&|| index.erase(&[person(2).1]));
+        // Nobody can ask again for whom there is no name any more: it is finished behind.
+        if index.erase(&[person(2).1]).is_err() {
+            again(&|| index.tidy().and_then(|_| index.tidy()).map(drop));
+        }
         let was_reached = steps.swap(u64::MAX / 2, Ordering::Relaxed) > failing;
         let gone = person(2).1.0;
         // A cut that is not made good again leaves leaves to be read, as they are now.

@@ -36,7 +36,8 @@ impl Audit {
     /// them.
     ///
     /// # Errors
-    /// Nobody of that name is known, or a hold forbids it; after others the entry may be there, and a repeat completes it.
+    /// Nobody of that name is known, or a hold forbids it; after others the entry may be there. Then a repeat completes it, and where the key is
+    /// gone already the index forgets them behind.
     pub async fn erase(
         &self,
         book: &Arc<Book>,

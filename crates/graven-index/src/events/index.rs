@@ -99,6 +99,8 @@ pub(crate) struct State {
     pub(crate) tail: Tail,
     /// Whose terms are not taken in any more: since this was opened.
     pub(crate) erased: BTreeSet<Ref>,
+    /// Those of them whose terms may still be in a run, as taking them out failed.
+    pub(crate) unfinished: BTreeSet<Ref>,
 }
 
 impl EventIndex {
@@ -151,7 +153,8 @@ impl EventIndex {
         }
         fs.sync_dir(dir)?;
         let end = runs.last().map_or(0, |run| run.span.end());
-        let state = State { runs, full: Vec::new(), tail: Tail::begin(end), erased: BTreeSet::new() };
+        let (erased, unfinished) = (BTreeSet::new(), BTreeSet::new());
+        let state = State { runs, full: Vec::new(), tail: Tail::begin(end), erased, unfinished };
         Ok(Self {
             fs,
             dir: dir.to_owned(),

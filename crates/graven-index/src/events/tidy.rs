@@ -18,11 +18,16 @@ use super::tail::Tail;
 type Dead = BTreeMap<(u8, u8), Bits>;
 
 impl EventIndex {
-    /// Writes one full chunk, or merges small runs. `false`: there was nothing to do. Searching and adding go on meanwhile.
+    /// Writes one full chunk, or merges small runs, after it has finished what [`erase`](Self::erase) could not. `false`: there was nothing to
+    /// do. Searching and adding go on meanwhile.
     ///
     /// # Errors
     /// The disk; what was to be written stays in memory.
     pub fn tidy(&self) -> Result<bool, IndexError> {
+        let unfinished: Vec<Ref> = self.state.read().unfinished.iter().copied().collect();
+        if !unfinished.is_empty() {
+            return self.erase(&unfinished).map(|()| true);
+        }
         let tidying = self.tidying.lock();
         let (full, mergeable) = {
             let state = self.state.read();
@@ -40,16 +45,17 @@ impl EventIndex {
     /// Takes out everything by which these people would be found: every term of each group of a payload that one of them
     /// owns. When it returns, no file of the index has any of it, and what is added later is taken in without it.
     ///
-    /// It is repeated after a failure or a crash: what it did so far stays done.
+    /// It is repeated after a crash: what it did so far stays done.
     ///
     /// # Errors
-    /// The disk, or a damaged run. Then it is not done.
+    /// The disk, or a damaged run. Then it is not done, and [`tidy`](Self::tidy) finishes it.
     pub fn erase(&self, people: &[Ref]) -> Result<(), IndexError> {
         let _tidying = self.tidying.lock();
         let people: BTreeSet<Ref> = people.iter().copied().collect();
         let runs = {
             let mut state = self.state.write();
             state.erased.extend(&people);
+            state.unfinished.extend(&people);
             state.tail.erase(&people);
             for full in &mut state.full {
                 let mut without = Tail::clone(full);
@@ -63,6 +69,7 @@ impl EventIndex {
         for run in runs {
             self.erase_in(&run, &people).map_err(|error| self.failed(error))?;
         }
+        self.state.write().unfinished.retain(|person| !people.contains(person));
         Ok(())
     }
 
