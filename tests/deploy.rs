@@ -124,9 +124,16 @@ fn exported() -> Metrics {
         metrics.entry(name.to_owned()).or_default().extend(labels.split(", ").map(str::to_owned));
     }
     // Nor has it a log of events, and these are of such.
-    for name in ["graven_producer_gaps_total", "graven_event_index_lag_entries"] {
+    for name in
+        ["graven_producer_gaps_total", "graven_producer_clock_ahead_total", "graven_event_index_lag_entries"]
+    {
         metrics.entry(name.to_owned()).or_default().insert("log".to_owned());
     }
+    // Nor an issuer, which `oauth` takes away and looks for in this.
+    metrics
+        .entry("graven_issuer_failures_total".to_owned())
+        .or_default()
+        .extend(["issuer", "what"].map(str::to_owned));
     metrics
 }
 

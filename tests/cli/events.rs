@@ -2,12 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    io::Read as _,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Stdio,
+    time::SystemTime,
 };
 
 use flate2::read::GzDecoder;
+use graven_event::{
+    Time,
+    map::{Format, map},
+};
 use serde_json::Value;
 
 use crate::bench::{Bench, Server, fed, finish};
@@ -83,6 +89,86 @@ fn every_event_of_a_trail_is_imported_found_and_proven() {
     let again = bench.at(&server, &import).ok().object();
     assert_eq!((&again["recorded"], &again["recorded_before"]), (&0.into(), &2_900.into()));
     assert_eq!(bench.at(&server, "query --json --no-raw kind:event").ok().objects().len(), total);
+}
+
+/// The records of each system that the labelled set has, one a line: some are no event of it.
+fn labelled() -> BTreeMap<String, Vec<String>> {
+    let mut text = String::new();
+    let packed = trail().with_file_name("labelled.jsonl.gz");
+    GzDecoder::new(std::fs::File::open(packed).unwrap()).read_to_string(&mut text).unwrap();
+    let mut systems: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let cases = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    // Three are null: between records that ends a file.
+    for case in cases.filter(|case| case["event"].is_object()) {
+        let system = case["source"].as_str().unwrap().replace("kubernetes", "k8s");
+        systems.entry(system).or_default().push(case["event"].to_string());
+    }
+    systems
+}
+
+#[test]
+fn what_other_systems_tell_is_imported_found_proven_and_disclosed() {
+    let (bench, server) = with_events();
+    let systems = labelled();
+    let words: Vec<_> = systems.keys().map(String::as_str).collect();
+    assert_eq!(words, ["auth0", "cloudtrail", "github", "k8s", "okta", "teleport"]);
+    for (system, records) in &systems {
+        let format: Format = system.parse().unwrap();
+        let actions = records.iter().filter_map(|record| Some(map(format, record).ok()?.action));
+        let mut actions: Vec<_> = actions.collect();
+        bench.write("records", records.join("\n"));
+        let import =
+            format!("import {system} --producer {system} --skip-invalid --wait published --json records");
+        let imported = bench.at(&server, &import);
+        assert_eq!(imported.code, Some(i32::from(actions.len() < records.len())), "{imported}");
+        let told = imported.object();
+        assert_eq!(told["recorded"], actions.len(), "{system}");
+        assert_eq!(told["invalid"], records.len() - actions.len(), "{system}");
+
+        let hits = bench.at(&server, &format!("query --prove --json product:{system}")).ok().objects();
+        let mut found: Vec<_> = hits.iter().map(|hit| hit["action"].as_str().unwrap().to_owned()).collect();
+        actions.sort();
+        found.sort();
+        assert_eq!(found, actions, "{system}");
+        let action = &actions[0];
+        let query =
+            bench.command_at(&server, "query --prove --json").arg(format!("action:\"{action}\"")).output();
+        let count = String::from_utf8(query.unwrap().stdout).unwrap().lines().count();
+        assert_eq!(count, actions.iter().filter(|other| *other == action).count(), "{system}: {action}");
+
+        // What was made of a record is what the record says: anybody can check that.
+        let index = &hits[0]["index"];
+        let shown = bench.at(&server, &format!("reveal --json --out {system} {index}")).ok().object();
+        assert_eq!(shown["record"], "agrees", "{system}: {shown}");
+        bench.run(&format!("verify --policy data/audit.policy {system}/{index}.graven-disclosure")).ok();
+    }
+}
+
+#[test]
+fn an_event_that_has_not_happened_yet_is_told_of() {
+    let bench = Bench::new();
+    bench.run("init --data-dir data --origin example.com/audit --kind events").ok();
+    let ops = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server =
+        bench.serve_with(&format!("serve --data-dir data --dev --listen 127.0.0.1:0 --ops-listen {ops}"));
+    let in_seconds = |seconds: u64| {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let time = Time::from_seconds(since.as_secs() + seconds);
+        format!(r#"{{"time":"{time}","action":"x.step","actor":"alice","outcome":"success"}}"#) + "\n"
+    };
+    bench.write("events", [in_seconds(0), in_seconds(60), in_seconds(60)].concat());
+    bench.at(&server, "record events").ok();
+    let mut stream = TcpStream::connect(ops).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.contains("graven_producer_clock_ahead_total{log=\"audit\"} 2"), "{page}");
+    let log = String::from_utf8(bench.read("server.log")).unwrap();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("an event of the future")).collect();
+    assert!(told.len() == 1 && told[0].contains("producer"), "{log}");
+    // So far ahead is no clock that is a little fast.
+    bench.write("events", in_seconds(600));
+    bench.at(&server, "record events").refused(2, "time");
 }
 
 #[test]

@@ -238,13 +238,16 @@ impl Audit {
             swept: Mutex::default(),
             sums: Sums::default(),
             replaying: tokio::sync::Mutex::default(),
+            clock_told: Mutex::default(),
         });
         let erased: Vec<_> = book.state.lock().rules.erased().into_iter().collect();
         if !erased.is_empty() {
             self.destroy(&book, erased).await?;
         }
-        // There from the beginning, so that the first gap is an increase.
-        metrics::counter!("graven_producer_gaps_total", "log" => name.to_string()).increment(0);
+        // There from the beginning, so that the first one is an increase.
+        for counted in ["graven_producer_gaps_total", "graven_producer_clock_ahead_total"] {
+            metrics::counter!(counted, "log" => name.to_string()).increment(0);
+        }
         let engine = self.engine.clone();
         let source = Leaves { book: book.clone(), is_full: Arc::new(move || engine.is_disk_full()) };
         let follower = EventFollower::new(book.index.clone(), source);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use graven_event::facts::Ref;
 use graven_event::payload::{SecretKey, Subject};
@@ -35,6 +36,8 @@ pub struct Book {
     pub(crate) sums: Sums,
     /// Held while an earlier state is made again: that takes a processor.
     pub(crate) replaying: tokio::sync::Mutex<()>,
+    /// When operators were last told of a producer's clock.
+    pub(crate) clock_told: Mutex<Option<Instant>>,
 }
 
 /// The log's own keys, as they are used.

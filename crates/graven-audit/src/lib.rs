@@ -21,6 +21,7 @@ pub mod alerts;
 mod audit;
 mod book;
 mod check;
+mod clock;
 mod error;
 mod fresh;
 mod gaps;

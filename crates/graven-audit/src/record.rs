@@ -161,6 +161,7 @@ impl Audit {
         let sequenced = self.engine.sequence(&book.log, drafts, claim, request.patience).await?;
         if !sequenced.duplicate {
             offered.keep();
+            book.tell_clock(&request.events, producer, now);
         }
         Ok(Recorded { sequenced })
     }

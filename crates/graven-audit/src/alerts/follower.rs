@@ -173,18 +173,18 @@ impl Follower {
         let reads_raw = self.running.values().any(|running| running.evaluator.rule().reads_raw());
         let groups = Group::ALL.into_iter().filter(|group| reads_raw || *group != Group::Raw);
         let groups: Vec<Group> = groups.collect();
-        let leaves = match self.book.open_range(from..to, &groups) {
-            // A payload that is not what it was holds up nobody: the leaf itself is there.
-            Err(AuditError::Damaged(index)) if index > from => self.book.open_range(from..index, &groups)?,
-            Err(AuditError::Damaged(index)) => {
-                tracing::error!(log = %self.book.log.meta().name, index, "rules see nothing of a damaged payload");
-                let leaves = self.book.log.durable_entries(from..from + 1)?;
-                leaves.into_iter().map(|leaf| Opened::closed(from, leaf)).collect()
-            }
-            other => other?,
-        };
-        let next = from + leaves.len() as u64;
-        for leaf in leaves {
+        let (book, mut next) = (self.book.clone(), from);
+        for opened in book.open_range(from..to, &groups)? {
+            let leaf = match opened {
+                // A payload that is not what it was holds up nobody: the leaf itself is there.
+                Err(AuditError::Damaged(index)) => {
+                    tracing::error!(log = %book.log.meta().name, index, "rules see nothing of a damaged payload");
+                    let leaf = book.log.durable_entries(index..index + 1)?.pop();
+                    Opened::closed(index, leaf.ok_or(AuditError::Damaged(index))?)
+                }
+                other => other?,
+            };
+            next += 1;
             let Some(frame) = leaf.frame else { continue };
             match &frame.facts {
                 Facts::Alert(alert) => self.count(leaf.index, alert),

@@ -85,9 +85,11 @@ impl Trial {
             Tested::Cel(_) => &Group::ALL,
             Tested::Builtin(_) => &[],
         };
-        let leaves = self.book.open_range(self.next..self.end.min(self.next + STEP_LEAVES), groups)?;
-        let mut tried = Tried { alerts: Vec::new(), next: self.next + leaves.len() as u64, unreadable: 0 };
-        for leaf in leaves {
+        let mut tried = Tried { alerts: Vec::new(), next: self.next, unreadable: 0 };
+        let book = self.book.clone();
+        for leaf in book.open_range(self.next..self.end.min(self.next + STEP_LEAVES), groups)? {
+            let leaf = leaf?;
+            tried.next += 1;
             let is_read = leaf.erased.is_empty() && !leaf.is_dropped && !leaf.is_missing;
             tried.unreadable += u64::from(!is_read && !groups.is_empty());
             tried.alerts.extend(self.look(leaf));

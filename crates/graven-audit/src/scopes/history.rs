@@ -85,9 +85,12 @@ impl Audit {
     ) -> Result<(Vec<Step>, u64), AuditError> {
         let book = book.clone();
         let read = move || {
-            let opened = book.open_range(range.clone(), told(may_reveal))?;
-            let next = range.start + opened.len() as u64;
-            Ok((opened.into_iter().filter_map(step).collect(), next))
+            let (mut steps, mut next) = (Vec::new(), range.start);
+            for opened in book.open_range(range, told(may_reveal))? {
+                steps.extend(step(opened?));
+                next += 1;
+            }
+            Ok((steps, next))
         };
         tokio::task::spawn_blocking(read).await.map_err(|_| AuditError::Stopping)?
     }

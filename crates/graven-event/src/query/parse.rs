@@ -242,7 +242,7 @@ fn check(field: Field, value: &Value) -> Result<(), ParseError> {
     };
     match field {
         Field::Outcome if Outcome::ALL.iter().all(|known| !known.as_str().eq_ignore_ascii_case(text)) => {
-            error(*at, "an outcome is success, failure or denied")
+            error(*at, "an outcome is success, failure, denied or unknown")
         }
         Field::Kind if Facts::KINDS.iter().all(|known| !known.eq_ignore_ascii_case(text)) => {
             Err(ParseError { at: *at, what: format!("a kind is one of {}", Facts::KINDS.join(", ")) })

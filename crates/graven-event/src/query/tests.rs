@@ -132,7 +132,7 @@ fn what_is_no_question_is_told_where_and_how_to_ask() {
         ("actor:al*", 6, "hashes"),
         ("action:*a", 7, "at the end"),
         ("action:a**", 8, "at the end"),
-        ("outcome:ok", 8, "success, failure or denied"),
+        ("outcome:ok", 8, "success, failure, denied or unknown"),
         ("kind:thing", 5, "genesis"),
         ("class:300", 6, "0 to 255"),
         ("class:03", 6, "0 to 255"),

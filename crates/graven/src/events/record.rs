@@ -15,7 +15,7 @@ const EVENTS: &str = r#"An event is one JSON object a line; gzip is unpacked. It
   action    what was done: a word of the catalogue (auth.login, oauth.token.issue, data.export, …), `x.` and words
             of your own, or a product's word with source.product
   actor     who did it: "alice", "service:ci", or {"kind": "user", "id": "u-17", "name": "Alice"}
-  outcome   success, failure or denied
+  outcome   success, failure, denied or, where whoever tells of it does not know, unknown
 
 and may have time (RFC 3339), client, on_behalf_of, session, targets [{kind, id, name}], decision {reason, policy},
 token {id, issuer, audience, grant_type, expires, confirmation, acr, amr}, scope {requested, granted, used}, context

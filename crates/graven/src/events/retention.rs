@@ -12,6 +12,9 @@ const DEFINE_EXAMPLES: &str = "\
 What a class keeps is the sealed part of events; their leaves and all proofs stay for ever. A class that exists is \
 given a new time. Each change is an entry of the log.
 
+It is looked once a minute what is over. Payloads go by the 256 entries of a full bundle, once the newest of them is over: \
+what was recorded last stays until the log has grown past it. `graven erase` waits for nothing.
+
 Examples:
   graven retention define --log audit short --keep 90days
   graven retention define --log audit accounts --keep forever";

@@ -89,6 +89,17 @@ fn describe() {
         "graven_auth_refusals_total",
         "Calls and requests without the credentials or the grant they need"
     );
+    counter!(
+        "graven_issuer_failures_total",
+        "Times that an issuer of access tokens did not answer, by what it was asked"
+    );
+    gauge!("graven_issuer_keys_timestamp_seconds", "When an issuer's keys were last fetched");
+    counter!("graven_producer_gaps_total", "Gaps in producers' numbers that an entry tells of");
+    counter!(
+        "graven_producer_clock_ahead_total",
+        "Events whose own time was after they came, by more than ten seconds"
+    );
+    gauge!("graven_event_index_lag_entries", "Leaves that the index of a log of events has not read");
     histogram!("graven_commit_requests", "Requests that one sync made durable");
     histogram!("graven_commit_entries", "Entries that one sync made durable");
     histogram!("graven_commit_bytes", "Bytes that one sync made durable");
