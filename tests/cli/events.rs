@@ -85,6 +85,11 @@ fn every_event_of_a_trail_is_imported_found_and_proven() {
     assert!(ran.stderr.contains("complete for the first "), "{}", ran.stderr);
     assert_eq!(bench.at(&server, "query --limit 7 --json kind:event").ok().objects().len(), 7);
 
+    // Nothing is gone, and nothing kept from who may see everything: not the records either, which an audit does not ask for.
+    let audited = bench.at(&server, "audit --policy data/audit.policy --events --json").ok().object();
+    let account = |field: &str| audited["events"][field].as_u64().unwrap();
+    assert_eq!(["payloads", "dropped", "erased", "hidden"].map(account), [2_900, 0, 0, 0]);
+
     // Again: nothing is recorded twice.
     let again = bench.at(&server, &import).ok().object();
     assert_eq!((&again["recorded"], &again["recorded_before"]), (&0.into(), &2_900.into()));

@@ -109,7 +109,8 @@ impl Account {
     fn look(&mut self, hit: &Hit, frame: &Frame) -> Option<Gone> {
         frame.payload?;
         self.payloads += 1;
-        self.hidden += u64::from(!hit.hidden().is_empty());
+        // Records were not asked for.
+        self.hidden += u64::from(hit.hidden().iter().any(|group| group != Group::Raw.as_str()));
         let (index, class) = (hit.index().get(), frame.retention);
         // Each event has an actor: where that is neither shown nor hidden nor erased, there is no payload.
         let actor = Group::Actor.as_str();
