@@ -281,5 +281,12 @@ async fn an_answer_fits_a_message_however_well_it_was_packed() {
         followed += told(&message.hits);
     }
     assert_eq!(followed, 40);
+    let reveal = |last| v1::RevealRequest {
+        log: "audit".to_owned(),
+        indices: (1..=last).collect(),
+        ..Default::default()
+    };
+    refused_field(house.root().reveal(reveal(40)).await, ErrorReason::IndicesTooMany, "indices");
+    assert_eq!(house.root().reveal(reveal(5)).await.unwrap().into_inner().disclosures.len(), 5);
     house.stop().await;
 }

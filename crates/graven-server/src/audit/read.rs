@@ -240,19 +240,20 @@ pub(super) async fn reveal(
     audit.note(&who, deed).await.map_err(|error| refuse(&error, core))?;
     let failing = core.clone();
     let disclosures = blocking(move || {
-        let mut disclosures: Vec<Bytes> = Vec::with_capacity(asked.indices.len());
+        let (mut disclosures, mut bytes) = (Vec::<Bytes>::with_capacity(asked.indices.len()), 0);
         for index in &asked.indices {
             let text = book.disclose(*index, &groups, &head).map_err(|error| refuse(&error, &failing))?;
+            bytes += text.len();
+            if bytes > ANSWER_BYTES {
+                let text =
+                    "these disclosures are more than one answer holds: ask for fewer entries or groups at once";
+                return Err(Refusal::new(ErrorReason::IndicesTooMany, text).with_field("indices").into());
+            }
             disclosures.push(text.into());
         }
         Ok(disclosures)
     })
     .await?;
-    if disclosures.iter().map(Bytes::len).sum::<usize>() > ANSWER_BYTES {
-        let text =
-            "these disclosures are more than one answer holds: ask for fewer entries or groups at once";
-        return Err(Refusal::new(ErrorReason::IndicesTooMany, text).with_field("indices").into());
-    }
     Ok(v1::RevealResponse { disclosures })
 }
 
