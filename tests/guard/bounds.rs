@@ -48,7 +48,7 @@ async fn whoever_goes_away_or_waits_too_long_leaves_its_room() {
 async fn many_at_once_have_a_decision_each() {
     // Every third is denied, every fifth fails.
     let log = Log::answering(|asked, index| match index {
-        index if index % 3 == 0 => Some(Ok(crate::rig::denied("no-grant", index))),
+        index if index % 3 == 0 => Some(Ok(crate::rig::denied(asked, "no-grant", index))),
         index if index % 5 == 0 => Some(Err(tonic::Status::unavailable("not now"))),
         index => Some(Ok(allowed(asked, index))),
     });

@@ -71,7 +71,7 @@ impl Rig {
     async fn serve(log: Log, whole: bool) -> Self {
         let mut rules = Rules::default();
         rules.need("POST /docs.v1.Documents/Edit", Need::of(["documents:modify"])).unwrap();
-        let guard = GuardLayer::new("scopes", rules, Known, log.clone());
+        let guard = GuardLayer::new(rules, Known, log.clone());
         let runs = Arc::new(AtomicU64::new(0));
         let documents = Documents(runs.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -129,7 +129,10 @@ async fn a_stream_begins_once_it_is_recorded() {
 async fn a_stream_that_is_not_allowed_does_not_begin() {
     for whole in [true, false] {
         for (log, code) in [
-            (Log::answering(|_, index| Some(Ok(denied("no-grant", index)))), Code::PermissionDenied),
+            (
+                Log::answering(|asked, index| Some(Ok(denied(asked, "no-grant", index)))),
+                Code::PermissionDenied,
+            ),
             (Log::answering(|_, _| Some(Err(Status::internal("broken")))), Code::Unavailable),
         ] {
             let rig = Rig::serve(log, whole).await;

@@ -8,14 +8,15 @@ use std::time::Duration;
 use graven_event::facts::{DecisionFacts, ExpiryFacts};
 use graven_event::{Facts, Frame, Outcome, Ref, Time, Word};
 use graven_guard::{
-    Address, Allowed, Caller, Checker, GuardLayer, GuardOptions, Identify, Known, Need, Rules, ShownToken,
+    Address, Allowed, Caller, Check, Checker, Decided, GuardLayer, GuardOptions, Identify, Known, Need,
+    Rules, ShownToken,
 };
-use graven_proto::v1::{CheckAccessRequest, CheckAccessResponse};
+use graven_proto::v1::{CheckAccessRequest, CheckAccessResponse, Wait};
 use http::request::Parts;
 use http::{Request, Response};
 use prost_types::Timestamp;
 use tonic::Status;
-use tower::{Layer as _, ServiceExt as _};
+use tower::{BoxError, Layer as _, ServiceExt as _};
 
 /// When everything is decided.
 pub(crate) const DECIDED: u64 = 1_760_000_000;
@@ -58,7 +59,8 @@ impl Log {
 }
 
 impl Checker for Log {
-    async fn check(&self, request: CheckAccessRequest, _: Duration) -> Result<CheckAccessResponse, Status> {
+    async fn check(&self, asked: &Check, _: Duration) -> Result<Decided, BoxError> {
+        let request = asked.request("who", Wait::Durable);
         let index = {
             let mut asked = self.asked.lock().unwrap();
             asked.push(request.clone());
@@ -66,7 +68,7 @@ impl Checker for Log {
         };
         tokio::time::sleep(self.delay).await;
         match (self.answer)(&request, index) {
-            Some(answer) => answer,
+            Some(answer) => Ok(Decided::of(asked, answer?)?),
             None => std::future::pending().await,
         }
     }
@@ -138,8 +140,20 @@ pub(crate) fn allowed(asked: &CheckAccessRequest, index: u64) -> CheckAccessResp
     }
 }
 
-pub(crate) fn denied(reason: &str, index: u64) -> CheckAccessResponse {
-    CheckAccessResponse { reason: reason.to_owned(), index, ..CheckAccessResponse::default() }
+/// An answer that denies it.
+pub(crate) fn denied(asked: &CheckAccessRequest, reason: &str, index: u64) -> CheckAccessResponse {
+    let leaf = leaf(asked, index, |frame, decision| {
+        frame.outcome = Some(Outcome::Denied);
+        decision.reason = Word::new(reason).unwrap();
+        decision.grants.clear();
+    });
+    CheckAccessResponse {
+        allowed: false,
+        reason: reason.to_owned(),
+        grants: Vec::new(),
+        leaf: leaf.into(),
+        ..allowed(asked, index)
+    }
 }
 
 /// Read-only, modify-specific, admin-only; and one that is open.
@@ -159,8 +173,8 @@ pub(crate) fn alice() -> Caller {
     let token = ShownToken {
         id: "token-1".to_owned(),
         issuer: "https://id.example.com".to_owned(),
-        issued: Some(std::time::UNIX_EPOCH + Duration::from_secs(DECIDED - 60)),
-        expires: Some(std::time::UNIX_EPOCH + Duration::from_secs(DECIDED + 60)),
+        issued: Some(Time::from_seconds(DECIDED - 60)),
+        expires: Some(Time::from_seconds(DECIDED + 60)),
         scopes: ["documents:read", "documents:modify", "documents:admin"].map(str::to_owned).to_vec(),
     };
     Caller { client: "billing".to_owned(), subject: Some("alice".to_owned()), token: Some(token) }
@@ -181,7 +195,7 @@ impl Desk {
     }
 
     pub(crate) fn with(log: Log, options: GuardOptions) -> Self {
-        let layer = GuardLayer::with("scopes", rules(), Known, log.clone(), options);
+        let layer = GuardLayer::with(rules(), Known, log.clone(), options);
         Self { log, layer, runs: Arc::default(), seen: Arc::default() }
     }
 
@@ -237,7 +251,7 @@ pub(crate) async fn send(
     });
     let address: Address = Arc::new(|_: &Parts| Some("192.0.2.7".parse().unwrap()));
     let options = GuardOptions { address: Some(address), ..GuardOptions::default() };
-    let guard = GuardLayer::with("scopes", rules(), identify, log.clone(), options).layer(handler);
+    let guard = GuardLayer::with(rules(), identify, log.clone(), options).layer(handler);
     (guard.oneshot(request).await.unwrap(), runs.load(Ordering::SeqCst))
 }
 

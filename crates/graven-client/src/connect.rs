@@ -28,7 +28,7 @@ use tonic::{
 use tower::{BoxError, Service};
 
 use crate::{
-    AdminClient, Appender, BearerToken, CertificatesError, Checks, ClientIdentity, DialError, LogClient, RetryPolicy,
+    AdminClient, Appender, BearerToken, CertificatesError, ClientIdentity, DialError, LogClient, RetryPolicy,
     Roots, Trust,
     address::Address,
     dial::{self, Dialer, LastWords},
@@ -186,12 +186,6 @@ impl Client {
     #[must_use]
     pub fn appender(&self, name: impl Into<String>) -> Appender {
         Appender::new(self.pool.clone(), name.into())
-    }
-
-    /// What logs of events say about who may do what.
-    #[must_use]
-    pub fn checks(&self) -> Checks {
-        Checks::new(self.pool.clone())
     }
 
     /// The server's logs.

@@ -54,7 +54,6 @@ mod append;
 pub mod audit;
 mod batch;
 mod call;
-mod checks;
 mod connect;
 mod credentials;
 mod dial;
@@ -84,7 +83,6 @@ pub use admin::{AdminClient, ReportedHead, ReportedLog};
 pub use append::{Acked, Append, AppendError, AppendTarget, Proven, Unproven};
 pub use batch::{AckedBatch, AppendBatch, ProvenBatch};
 pub use call::CallError;
-pub use checks::Checks;
 pub use connect::{Client, ConnectError, ConnectOptions};
 pub use credentials::{
     BearerToken, BearerTokenError, CertificatesError, ClientIdentity, MAX_TOKEN_BYTES, RootCertificates,

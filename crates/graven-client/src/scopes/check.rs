@@ -12,9 +12,10 @@ use graven_proto::{
     },
     v1::{self, Wait, consistency::Wanted},
 };
+use tonic::Request;
 
 use super::{ScopeLog, reference, same_words, send::duration};
-use crate::{Appender, LogClient, ReadError, VerifiedProof, call::call_scopes};
+use crate::{Appender, CallError, LogClient, ReadError, VerifiedProof, call::call_scopes};
 
 /// What is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,9 +89,23 @@ impl Check {
         let scopes = scopes.into_iter().map(Into::into).collect();
         Self { client: client.into(), scopes, ..Self::default() }
     }
+
+    /// The request that asks this of the log with this name.
+    #[must_use]
+    pub fn request(&self, log: &str, wait: Wait) -> v1::CheckAccessRequest {
+        message(log, self, wait)
+    }
 }
 
 impl Decided {
+    /// What was answered, where the leaf in it says what was asked and what is answered.
+    ///
+    /// # Errors
+    /// It does not: nothing is allowed.
+    pub fn of(asked: &Check, answer: v1::CheckAccessResponse) -> Result<Self, ReadError> {
+        checked(asked, answer)
+    }
+
     /// Whether it is allowed.
     #[must_use]
     pub fn is_allowed(&self) -> bool {
@@ -162,6 +177,17 @@ impl ScopeLog {
     /// See [`ReadError`]. Nothing is allowed then.
     pub async fn check(&self, asked: &Check) -> Result<Decided, ReadError> {
         decide(&self.log, asked, Wait::Durable).await
+    }
+
+    /// The same, asked once, for whoever waits so long and no longer.
+    ///
+    /// # Errors
+    /// See [`ReadError`]. Nothing is allowed then.
+    pub async fn check_within(&self, asked: &Check, patience: Duration) -> Result<Decided, ReadError> {
+        let mut request = Request::new(asked.request(self.log.name(), Wait::Durable));
+        request.set_timeout(patience);
+        let answer = self.log.pool().scope_service().check_access(request).await;
+        Decided::of(asked, answer.map_err(|status| CallError::new(status, 1))?.into_inner())
     }
 }
 
@@ -293,4 +319,5 @@ fn answers(facts: &DecisionFacts, outcome: Option<Outcome>, decided: &Decided) -
         && facts.grants == decided.grants
         && facts.state_size == decided.state_size
         && facts.decided_at == decided.decided_at.nanoseconds()
+        && facts.count.is_none()
 }
