@@ -121,7 +121,13 @@ async fn real_answer(world: &World, load: &Load, checks: &Checks) -> (PathBuf, u
 
 impl Checks {
     fn of(scope: &'static str, has_context: bool) -> Self {
-        Self { scope, has_context, expires: SystemTime::now() + TOKEN_TIME, random: Random::default(), made: Arc::default() }
+        Self {
+            scope,
+            has_context,
+            expires: SystemTime::now() + TOKEN_TIME,
+            random: Random::default(),
+            made: Arc::default(),
+        }
     }
 
     /// The next one: another token for each person, and another number for each request.

@@ -89,6 +89,7 @@ impl Office {
 
     /// Three tiers; billing reads and modifies, the tool of administrators administers.
     async fn furnish(&mut self) {
+        let mut grants = Vec::new();
         let tiers = [("read", ScopeTier::Read), ("modify", ScopeTier::Modify), ("admin", ScopeTier::Admin)];
         let (mut alice, mut bob) = (self.scopes("alice").await, self.scopes("bob").await);
         for (name, tier) in tiers {
@@ -111,8 +112,9 @@ impl Office {
             let (grant, revision) = (asked.id.clone(), asked.revision);
             let approval = ApproveGrantRequest { log: LOG.to_owned(), grant, revision, options: None };
             alice.approve_grant(approval).await.unwrap();
-            self.grants.push((client.to_owned(), asked.id));
+            grants.push((client.to_owned(), asked.id));
         }
+        self.grants = grants;
     }
 
     pub(crate) fn server(&self) -> &Server {

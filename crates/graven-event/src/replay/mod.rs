@@ -29,7 +29,7 @@ pub use mismatch::{Mismatch, What};
 
 use graven_merkle::leaf_hash;
 
-use crate::facts::{DecisionFacts, Facts, Genesis, KeyText, Ref, ScopeCommand, Word};
+use crate::facts::{DecisionFacts, Facts, Genesis, KeyText, ScopeCommand, Word};
 use crate::frame::Frame;
 use crate::model::Outcome;
 use crate::scopes::{MAX_DECISION_AGE, Reason, Refused};
