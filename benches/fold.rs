@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use graven_event::facts::{Command, DecisionFacts, Genesis, KeyText, ScopeCommand};
 use graven_event::scopes::{RULES, Reason, ScopeState};
-use graven_event::{Facts, Frame, LogState, Outcome, Ref, Time, Word};
+use graven_event::{Facts, Frame, LogState, Ref, Time, Word};
 use graven_merkle::{Hash, leaf_hash};
 
 const SCOPES: u64 = 50;

@@ -1,6 +1,7 @@
 //! What stands in facts in place of people and free text.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::codec::Value;
 
@@ -42,9 +43,9 @@ pub type Word = Line<MAX_WORD_BYTES>;
 pub type KeyText = Line<MAX_KEY_BYTES>;
 
 /// A text of 1 to `MOST` bytes without anything that would make it look like another one: control characters, separators of lines, marks
-/// that turn the direction of writing. It stands on one line, as it is, wherever it is shown.
+/// that turn the direction of writing. It stands on one line, as it is, wherever it is shown. Clones share it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Line<const MOST: usize>(String);
+pub struct Line<const MOST: usize>(Arc<str>);
 
 /// Not a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,9 +58,12 @@ impl<const MOST: usize> Line<MOST> {
     /// # Errors
     /// It is none.
     pub fn new(text: impl Into<String>) -> Result<Self, NoWord> {
-        let text = text.into();
+        Self::of(&text.into())
+    }
+
+    fn of(text: &str) -> Result<Self, NoWord> {
         let fits = (1..=MOST).contains(&text.len()) && !text.chars().any(misleads);
-        fits.then_some(Self(text)).ok_or(NoWord(MOST))
+        fits.then(|| Self(text.into())).ok_or(NoWord(MOST))
     }
 
     /// The text.
@@ -93,6 +97,6 @@ impl<const MOST: usize> Value for Line<MOST> {
     }
 
     fn take(bytes: &[u8]) -> Option<Self> {
-        Self::new(std::str::from_utf8(bytes).ok()?).ok()
+        Self::of(std::str::from_utf8(bytes).ok()?).ok()
     }
 }

@@ -41,7 +41,7 @@ impl ScopeState {
         let by = command.by;
         match order {
             Order::Define(scope, said) => self.define(index, scope, said),
-            Order::Request(asked) => self.grants.add(now, asked.grant, requested(index, by, asked)),
+            Order::Request(asked) => self.request(index, now, by, asked),
             Order::Approve(on) => self.approve(index, now, by, on.grant),
             Order::Deny(on) => self.end(index, now, on.grant, Status::Denied),
             Order::Narrow(on, scopes, expires) => self.grants.change(index, on.grant, |grant| {
@@ -88,6 +88,29 @@ impl ScopeState {
             definition.issued_before = definition.issued_before.max(Some(before));
             definition.changed = index;
         }
+    }
+
+    fn request(&mut self, index: u64, now: Time, by: Ref, asked: Asked<'_>) {
+        // Many grants share the words of few scopes.
+        let known = asked.scopes.iter().filter_map(|scope| self.scopes.get_key_value(scope));
+        let grant = Grant {
+            revision: 1,
+            status: Status::Pending,
+            client: asked.client,
+            subject: asked.subject,
+            scopes: known.map(|(scope, _)| (scope.clone(), Use::default())).collect(),
+            resource: asked.resource.cloned(),
+            not_before: asked.not_before,
+            expires: asked.expires,
+            requester: by,
+            approvers: BTreeSet::new(),
+            requested: index,
+            activated: 0,
+            active_since: Time(0),
+            ended: None,
+            changed: index,
+        };
+        self.grants.add(now, asked.grant, grant);
     }
 
     /// Only approvals of those who might still give them count: nobody's outlasts their office.
@@ -162,25 +185,5 @@ impl ScopeState {
         let known = decision.grants.iter().filter_map(|number| Some((*number, self.grants.get(*number)?)));
         let having = known.filter(|(_, grant)| grant.scopes.contains_key(scope));
         having.max_by_key(|(number, grant)| grant.preference(*number)).map(|(number, _)| number)
-    }
-}
-
-fn requested(index: u64, by: Ref, asked: Asked<'_>) -> Grant {
-    Grant {
-        revision: 1,
-        status: Status::Pending,
-        client: asked.client,
-        subject: asked.subject,
-        scopes: asked.scopes.iter().map(|scope| (scope.clone(), Use::default())).collect(),
-        resource: asked.resource.cloned(),
-        not_before: asked.not_before,
-        expires: asked.expires,
-        requester: by,
-        approvers: Default::default(),
-        requested: index,
-        activated: 0,
-        active_since: Time(0),
-        ended: None,
-        changed: index,
     }
 }

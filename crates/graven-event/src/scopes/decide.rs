@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use crate::facts::{DecisionFacts, Ref, Word};
 use crate::model::Outcome;
 use crate::scopes::ScopeState;
-use crate::scopes::grant::{Grant, Status};
+use crate::scopes::book::Held;
+use crate::scopes::grant::{Definition, Grant, Status};
 use crate::scopes::words::words;
 use crate::time::Time;
 
@@ -86,7 +87,7 @@ impl ScopeState {
         asked.scopes.iter().any(is_scope_newer)
             || asked.token.is_some_and(|token| self.is_token_newer(size, token))
             || self.grants.forgotten > size
-            || self.candidates(asked).any(|(_, grant)| grant.changed >= size)
+            || self.held(asked).any(|held| held.changed >= size)
     }
 
     /// Whether an allowed decision about these scopes may be recorded in a sum: all of them are defined so.
@@ -114,34 +115,41 @@ impl ScopeState {
         if asked.expires.is_some_and(|end| end <= asked.decided_at) {
             return as_a_whole(Reason::TokenExpired);
         }
-        let lacking = |reason, lacks: &dyn Fn(&Word) -> bool| {
-            let missing = lacking(asked, lacks);
-            (!missing.is_empty()).then(|| Verdict::denied(reason, missing))
+        let (has_token, issued) = (has_token(asked), asked.issued.map(Time));
+        let is_young = |before: Time| issued.is_some_and(|issued| issued >= before);
+        let is_fine = |scope: &Word, definition: &Definition| {
+            !has_token || (asked.presented.contains(scope) && definition.issued_before.is_none_or(is_young))
         };
-        let unknown = lacking(Reason::ScopeUnknown, &|scope| !self.scopes.contains_key(scope));
-        if unknown.is_some() || !has_token(asked) {
-            return unknown;
-        }
-        let issued = asked.issued.map(Time);
+        let is_all_fine = |scope| self.scopes.get(scope).is_some_and(|definition| is_fine(scope, definition));
+        if asked.scopes.iter().all(is_all_fine) { None } else { Some(self.denied_by_scopes(asked)) }
+    }
+
+    /// Where a scope is at fault, or its token for it.
+    fn denied_by_scopes(&self, asked: &DecisionFacts) -> Verdict {
         let rotated = |scope: &Word| self.scopes.get(scope).and_then(|definition| definition.issued_before);
-        let is_old =
-            |scope: &Word| rotated(scope).zip(issued).is_some_and(|(before, issued)| issued < before);
-        lacking(Reason::ScopeNotPresented, &|scope| !asked.presented.contains(scope))
-            .or_else(|| lacking(Reason::TokenRotated, &is_old))
-            .or_else(|| {
-                lacking(Reason::TokenAgeUnknown, &|scope| issued.is_none() && rotated(scope).is_some())
-            })
+        let is_old = |scope: &Word| rotated(scope) > asked.issued.map(Time);
+        let (reason, missing) = [
+            (Reason::ScopeUnknown, lacking(asked, &|scope| !self.scopes.contains_key(scope))),
+            (Reason::ScopeNotPresented, lacking(asked, &|scope| !asked.presented.contains(scope))),
+        ]
+        .into_iter()
+        .find(|(_, missing)| !missing.is_empty())
+        .unwrap_or_else(|| {
+            let reason = if asked.issued.is_some() { Reason::TokenRotated } else { Reason::TokenAgeUnknown };
+            (reason, lacking(asked, &is_old))
+        });
+        Verdict::denied(reason, missing)
     }
 
     fn by_grants(&self, asked: &DecisionFacts) -> Verdict {
         let at = Time(asked.decided_at);
-        let candidates: Vec<(Ref, &Grant)> = self.candidates(asked).collect();
-        let having = |scope| candidates.iter().filter(move |(_, grant)| grant.scopes.contains_key(scope));
+        let held: Vec<&Held> = self.held(asked).collect();
+        let having = |scope| held.iter().flat_map(move |held| self.grants.with_scope(held, scope));
         let (mut grants, mut missing) = (Vec::new(), Vec::new());
         for scope in &asked.scopes {
             let counting = having(scope).filter(|(_, grant)| grant.counts(at));
             match counting.max_by_key(|(number, grant)| grant.preference(*number)) {
-                Some((number, _)) => grants.push(*number),
+                Some((number, _)) => grants.push(number),
                 None => missing.push(scope.clone()),
             }
         }
@@ -154,13 +162,13 @@ impl ScopeState {
     }
 
     /// The grants that may allow something of it.
-    fn candidates(&self, asked: &DecisionFacts) -> impl Iterator<Item = (Ref, &Grant)> {
+    fn held<'a>(&'a self, asked: &'a DecisionFacts) -> impl Iterator<Item = &'a Held> {
         let subjects = [None].into_iter().chain(asked.subject.map(Some));
         let holders = subjects.flat_map(|subject| {
             let resources = [None].into_iter().chain(asked.resource.as_ref().map(Some));
             resources.map(move |resource| (subject, resource))
         });
-        holders.flat_map(|(subject, resource)| self.grants.of(asked.client, subject, resource))
+        holders.filter_map(|(subject, resource)| self.grants.held(asked.client, subject, resource))
     }
 }
 

@@ -85,7 +85,7 @@ impl ScopeState {
 
     /// The grants that the state remembers, by number.
     pub fn grants(&self) -> impl Iterator<Item = (Ref, &Grant)> {
-        self.grants.all().iter().map(|(number, grant)| (*number, grant))
+        self.grants.in_order().into_iter()
     }
 
     /// The administrators, each with the index of the leaf that appointed them.

@@ -56,12 +56,12 @@ impl ScopeState {
             row(SCOPE, &ScopeRow::of(scope, definition).encode());
         }
         let places: BTreeMap<&Word, u16> = self.scopes.keys().zip(0..).collect();
-        for (number, grant) in self.grants.all() {
-            row(GRANT, &GrantRow::of(*number, grant, &places).encode());
+        for (number, grant) in self.grants.in_order() {
+            row(GRANT, &GrantRow::of(number, grant, &places).encode());
         }
-        for (token, revoked) in self.tokens.all() {
+        for (token, revoked) in self.tokens.in_order() {
             let expires = revoked.expires.map(|end| end.0);
-            row(TOKEN, &TokenRow { token: *token, index: revoked.index, expires }.encode());
+            row(TOKEN, &TokenRow { token, index: revoked.index, expires }.encode());
         }
         for (number, review) in &self.reviews {
             row(REVIEW, &ReviewRow::of(*number, review).encode());
@@ -79,23 +79,27 @@ impl ScopeState {
         (state.grants.forgotten, state.tokens.forgotten) = (all.grants_forgotten, all.tokens_forgotten);
         while let Some(row) = rows.next(SCOPE)? {
             let row = ScopeRow::decode(row)?;
-            follows(&state.scopes, &row.scope, MAX_SCOPES)?;
+            let last = state.scopes.last_key_value().map(|(scope, _)| scope);
+            follows(last, &row.scope, state.scopes.len(), MAX_SCOPES)?;
             state.scopes.insert(row.scope.clone(), row.definition()?);
         }
         let places: Vec<Word> = state.scopes.keys().cloned().collect();
+        let mut last = None;
         while let Some(row) = rows.next(GRANT)? {
             let row = GrantRow::decode(row)?;
-            follows(state.grants.all(), &row.number, MAX_GRANTS)?;
+            follows(last.replace(row.number).as_ref(), &row.number, state.grants.len(), MAX_GRANTS)?;
             state.grants.put(row.number, row.grant(&places)?);
         }
+        let mut last = None;
         while let Some(row) = rows.next(TOKEN)? {
             let row = TokenRow::decode(row)?;
-            follows(state.tokens.all(), &row.token, MAX_REVOKED_TOKENS)?;
+            follows(last.replace(row.token).as_ref(), &row.token, state.tokens.len(), MAX_REVOKED_TOKENS)?;
             state.tokens.put(row.token, Revoked { index: row.index, expires: row.expires.map(Time) });
         }
         while let Some(row) = rows.next(REVIEW)? {
             let row = ReviewRow::decode(row)?;
-            follows(&state.reviews, &row.number, MAX_REVIEWS)?;
+            let last = state.reviews.last_key_value().map(|(number, _)| number);
+            follows(last, &row.number, state.reviews.len(), MAX_REVIEWS)?;
             state.reviews.insert(row.number, row.review()?);
         }
         let items = state.reviews.values().map(|review| review.items.len()).sum::<usize>();
@@ -131,16 +135,16 @@ impl<'a> Rows<'a> {
 }
 
 /// Whether one more fits behind those that are there.
-fn follows<K: Ord, V>(all: &BTreeMap<K, V>, key: &K, most: usize) -> Result<(), Malformed> {
-    let is_next = all.last_key_value().is_none_or(|(last, _)| last < key);
-    (is_next && all.len() < most).then_some(()).ok_or(NONE)
+fn follows<K: Ord>(last: Option<&K>, key: &K, count: usize, most: usize) -> Result<(), Malformed> {
+    let is_next = last.is_none_or(|last| last < key);
+    (is_next && count < most).then_some(()).ok_or(NONE)
 }
 
 /// Collects what stands in order.
 fn rising<K: Ord, V>(some: impl Iterator<Item = (K, V)>, most: usize) -> Result<BTreeMap<K, V>, Malformed> {
     let mut all = BTreeMap::new();
     for (key, value) in some {
-        follows(&all, &key, most)?;
+        follows(all.last_key_value().map(|(last, _)| last), &key, all.len(), most)?;
         all.insert(key, value);
     }
     Ok(all)

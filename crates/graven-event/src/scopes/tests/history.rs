@@ -24,9 +24,16 @@ pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<(u64, Step)>> {
     vec(any::<[u8; 32]>().prop_map(|bytes| step(&mut Dice(&bytes))), most / 2..most)
 }
 
-/// A log of them all.
+/// A log of them all, that begins with two grants that count, a request and a review.
 pub(super) fn told(steps: &[(u64, Step)]) -> Log {
     let mut log = Log::new();
+    let of = |number: u8, command: ScopeCommand| ScopeCommand { grant: Some(Ref([number; 16])), ..command };
+    log.say(0, of(20, until(request(&["a"]), 900))).unwrap();
+    log.say(0, of(20, approve(ADMIN, 1))).unwrap();
+    log.say(0, of(21, ScopeCommand { subject: Some(ALICE), ..request(&["b"]) })).unwrap();
+    log.say(0, of(21, approve(DAVE, 1))).unwrap();
+    log.say(0, of(22, until(request(&["a", "c"]), 700))).unwrap();
+    log.say(0, ScopeCommand { review: Some(REVIEW), ..bare(Command::OpenReview, ADMIN) }).unwrap();
     let mut now = second(0);
     for (wait, step) in steps {
         now = Time(now.0 + wait);
@@ -162,7 +169,7 @@ fn commanded(dice: &mut Dice<'_>) -> ScopeCommand {
     ];
     let by = [ADMIN, SECOND, ADMIN, SECOND, ADMIN, SECOND, CAROL, DAVE, CAROL, MALLORY, ALICE, APP];
     let (kind, by) = (dice.one(&kinds), dice.one(&by));
-    let grant = Some(Ref([20 + dice.below(3) as u8; 16]));
+    let grant = Some(Ref([20 + dice.below(5) as u8; 16]));
     let review = Some(Ref([30 + dice.below(2) as u8; 16]));
     let bare = bare(kind, by);
     match kind {
