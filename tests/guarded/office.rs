@@ -83,12 +83,12 @@ impl Office {
         let guard = GuardLayer::with(rules(), Known, client.scopes(LOG), guard_options);
         let mut office =
             Self { bench, server: Some(server), guard, runs: Arc::default(), grants: Vec::new() };
-        office.furnish().await;
+        office.grants = office.furnish().await;
         office
     }
 
     /// Three tiers; billing reads and modifies, the tool of administrators administers.
-    async fn furnish(&mut self) {
+    async fn furnish(&self) -> Vec<(String, String)> {
         let mut grants = Vec::new();
         let tiers = [("read", ScopeTier::Read), ("modify", ScopeTier::Modify), ("admin", ScopeTier::Admin)];
         let (mut alice, mut bob) = (self.scopes("alice").await, self.scopes("bob").await);
@@ -114,7 +114,7 @@ impl Office {
             alice.approve_grant(approval).await.unwrap();
             grants.push((client.to_owned(), asked.id));
         }
-        self.grants = grants;
+        grants
     }
 
     pub(crate) fn server(&self) -> &Server {

@@ -799,14 +799,14 @@ impl ScopeService for FakeScopes {
         &self,
         request: Request<v1::WatchScopesRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let (fake, mut next) = (self.clone(), request.into_inner().from_index);
+        let (fake, from) = (self.clone(), request.into_inner().from_index);
         let commands =
-            self.steps().into_iter().filter(move |step| !step.what.ends_with("use") && step.index >= next);
+            self.steps().into_iter().filter(move |step| !step.what.ends_with("use") && step.index >= from);
         let answers = commands.map(move |step| {
             if fake.broken() {
                 return Err(Status::unavailable("gone"));
             }
-            next = step.index + 1;
+            let next = step.index + 1;
             Ok(v1::WatchScopesResponse { steps: vec![step], next_index: next })
         });
         Ok(Response::new(Box::pin(tokio_stream::iter(answers.collect::<Vec<_>>()))))

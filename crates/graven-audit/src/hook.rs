@@ -359,11 +359,15 @@ mod tests {
             state.take(&of(n, 1), leaf_hash(b""));
         }
         let new = MAX_PRODUCERS;
+        let check = |frames: Vec<Frame>| {
+            let drafts = frames.iter().map(|frame| Parsed::of(unsealed(frame).unwrap()).ok().unwrap());
+            check(&state, Time::default(), &drafts.collect::<Vec<_>>())
+        };
         for frames in [vec![of(new, 1)], vec![of(new, 1), of(new, 2)], vec![of(0, 2), of(new, 1)]] {
-            assert_eq!(check(&state, &frames).unwrap_err().code, refused::PRODUCER);
+            assert_eq!(check(frames).unwrap_err().code, refused::PRODUCER);
         }
         for frames in [vec![of(new, 0)], vec![of(new, 0), of(new, 0)], vec![of(0, 2), of(0, 3)]] {
-            check(&state, &frames).unwrap();
+            check(frames).unwrap();
         }
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use graven_audit::{Audit, AuditOptions, Hooks, Master};
 use graven_log::{Config, Env, Paths};
-use graven_vault::{Entropy, FileMaster, MasterError, MasterKey, Pkcs11Config, Pkcs11Master, Sight};
+use graven_vault::{Entropy, FileMaster, MasterError, MasterKey, Pkcs11Config, Pkcs11Master, Sight, Vault};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 

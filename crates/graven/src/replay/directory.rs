@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use graven_log::{Attached, Env, Kind, LogMeta, LogName, Look};
-use graven_vault::Vault;
+use graven_vault::Sight;
 use indicatif::ProgressBar;
 
 use super::{
@@ -22,7 +22,9 @@ use crate::{
 pub(super) fn replay(args: &ReplayArgs, dir: &Path) -> Outcome<Vec<Replayed>> {
     let (bar, env) = (output::progress("replaying"), Env::system());
     let vault = match &args.client {
-        Some(_) => VaultSettings::at(args.vault.clone(), args.master_key.clone()).look(&env, dir)?,
+        Some(_) => {
+            VaultSettings::default().at(args.vault.clone(), args.master_key.clone()).look(&env, dir)?
+        }
         None => None,
     };
     let progress = |_: &LogName, at, of| {
@@ -51,7 +53,7 @@ pub(super) fn replay(args: &ReplayArgs, dir: &Path) -> Outcome<Vec<Replayed>> {
 /// Takes the entries of one log after the other.
 struct Looking<'a> {
     args: &'a ReplayArgs,
-    vault: Option<Vault>,
+    vault: Option<Sight>,
     bar: ProgressBar,
     under_way: Option<(LogName, Replaying<'a>)>,
     done: Vec<Replayed>,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use graven_client::{LogClient, events::Query, scopes::Step};
 use graven_event::{Facts, Ref};
-use graven_vault::{Lookup, Realm, SubjectRef, Vault};
+use graven_vault::{Lookup, Realm, Sight, SubjectRef};
 
 use crate::exit::{Failure, Outcome};
 
@@ -87,15 +87,15 @@ fn parties(step: &Step) -> (Option<Ref>, Option<Ref>) {
 }
 
 /// What stands for an application in a key store.
-pub(super) fn kept(vault: Option<&Vault>, origin: &str, client: &str) -> Outcome<(BTreeSet<Ref>, Names)> {
-    let realm = vault.and_then(|vault| vault.known_realm(origin.as_bytes()));
+pub(super) fn kept(vault: Option<&Sight>, origin: &str, client: &str) -> Outcome<(BTreeSet<Ref>, Names)> {
+    let realm = vault.and_then(|vault| vault.realm(origin.as_bytes()));
     let named = realm.as_ref().and_then(|realm| realm.by_name(format!("application:{client}").as_bytes()));
     let found: BTreeSet<Ref> =
         named.map(|subject| Ref(subject.reference().0)).or_else(|| whole(client)).into_iter().collect();
     if found.is_empty() {
         return Err(unknown(client));
     }
-    Ok((found, realm.map_or(Names::Unknown, |realm| Names::Kept(Box::new(realm)))))
+    Ok((found, realm.map_or(Names::Unknown, |realm| Names::Kept(Box::new(realm.clone())))))
 }
 
 /// What stands for an application where nobody knows names.
