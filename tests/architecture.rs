@@ -13,7 +13,7 @@ use tidy::{
 };
 
 /// Each crate and its layer. An arrow goes from a crate to one it depends on, and only ever points down.
-const LAYERS: [(&str, u8); 17] = [
+const LAYERS: [(&str, u8); 18] = [
     ("graven-merkle", 0),
     ("graven-event", 1),
     ("graven-note", 1),
