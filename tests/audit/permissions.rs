@@ -13,7 +13,8 @@ use tonic::{Code, Status, Streaming};
 use crate::rig::{House, ask, event};
 use crate::service::{refused, until};
 
-const PERMISSIONS: [&str; 8] = ["append", "read", "admin", "witness", "query", "reveal", "erase", "audit"];
+const PERMISSIONS: [&str; 10] =
+    ["append", "read", "admin", "witness", "query", "reveal", "erase", "audit", "scope", "check"];
 
 /// Every call, with what it needs.
 const NEEDED: [(&str, &str); 12] = [
@@ -120,7 +121,7 @@ async fn every_permission_alone_opens_its_own_calls_on_its_own_log() {
             }
         }
     }
-    assert_eq!(cells, 12 * 8 * 4 * 4);
+    assert_eq!(cells, 12 * 10 * 4 * 4);
     house.stop().await;
 }
 

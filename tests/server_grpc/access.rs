@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use graven_log::Config;
+use graven_proto::v1::alert_service_client::AlertServiceClient;
 use graven_proto::v1::append_stream_request::Message;
 use graven_proto::v1::audit_service_client::AuditServiceClient;
 use graven_proto::v1::record_stream_request;
+use graven_proto::v1::scope_service_client::ScopeServiceClient;
 use graven_proto::v1::witness_service_client::WitnessServiceClient;
 use graven_proto::v1::{self, LogKind};
 use graven_server::{
@@ -100,6 +102,37 @@ async fn each_call_asks_for_its_permission_and_stops_at_a_no() {
     call!("ReleaseHold", events.release_hold(v1::ReleaseHoldRequest::default()));
     call!("ListRetention", events.list_retention(v1::ListRetentionRequest::default()));
 
+    let mut scopes = ScopeServiceClient::new(service.channel.clone());
+    call!("DefineScope", scopes.define_scope(v1::DefineScopeRequest::default()));
+    call!("RequestGrant", scopes.request_grant(v1::RequestGrantRequest::default()));
+    call!("ApproveGrant", scopes.approve_grant(v1::ApproveGrantRequest::default()));
+    call!("DenyGrant", scopes.deny_grant(v1::DenyGrantRequest::default()));
+    call!("NarrowGrant", scopes.narrow_grant(v1::NarrowGrantRequest::default()));
+    call!("RenewGrant", scopes.renew_grant(v1::RenewGrantRequest::default()));
+    call!("RevokeGrant", scopes.revoke_grant(v1::RevokeGrantRequest::default()));
+    call!("RevokeToken", scopes.revoke_token(v1::RevokeTokenRequest::default()));
+    call!("RotateScope", scopes.rotate_scope(v1::RotateScopeRequest::default()));
+    call!("AppointAdministrator", scopes.appoint_administrator(v1::AppointAdministratorRequest::default()));
+    call!("DismissAdministrator", scopes.dismiss_administrator(v1::DismissAdministratorRequest::default()));
+    call!("CheckAccess", scopes.check_access(v1::CheckAccessRequest::default()));
+    call!("ExplainDecision", scopes.explain_decision(v1::ExplainDecisionRequest::default()));
+    call!("ListScopes", scopes.list_scopes(v1::ListScopesRequest::default()));
+    call!("ListGrants", scopes.list_grants(v1::ListGrantsRequest::default()));
+    call!("GrantHistory", scopes.grant_history(v1::GrantHistoryRequest::default()));
+    call!("ListUnused", scopes.list_unused(v1::ListUnusedRequest::default()));
+    call!("OpenReview", scopes.open_review(v1::OpenReviewRequest::default()));
+    call!("AttestItem", scopes.attest_item(v1::AttestItemRequest::default()));
+    call!("CloseReview", scopes.close_review(v1::CloseReviewRequest::default()));
+    call!("ListReviews", scopes.list_reviews(v1::ListReviewsRequest::default()));
+    call!("Watch", scopes.watch(v1::WatchScopesRequest::default()));
+
+    let mut alerts = AlertServiceClient::new(service.channel.clone());
+    call!("DefineRule", alerts.define_rule(v1::DefineRuleRequest::default()));
+    call!("RetireRule", alerts.retire_rule(v1::RetireRuleRequest::default()));
+    call!("ListRules", alerts.list_rules(v1::ListRulesRequest::default()));
+    call!("TestRule", alerts.test_rule(v1::TestRuleRequest::default()));
+    call!("WatchAlerts", alerts.watch_alerts(v1::WatchAlertsRequest::default()));
+
     assert_eq!(found.keys().cloned().collect::<Vec<_>>(), all_methods(), "a call is missing here");
     for (name, asked) in found {
         let log = match name.as_str() {
@@ -119,6 +152,14 @@ fn permission(method: &str) -> Permission {
         "Append" | "AppendBatch" | "AppendStream" => Permission::Append,
         "Record" | "RecordBatch" | "RecordStream" | "GetProducer" => Permission::Append,
         "Query" | "Tail" | "ListRetention" => Permission::Query,
+        "DefineScope" | "RequestGrant" | "ApproveGrant" | "DenyGrant" | "NarrowGrant" | "RenewGrant"
+        | "RevokeGrant" | "RevokeToken" | "RotateScope" | "AppointAdministrator" | "DismissAdministrator"
+        | "OpenReview" | "AttestItem" | "CloseReview" => Permission::Scope,
+        "CheckAccess" => Permission::Check,
+        "ExplainDecision" | "ListScopes" | "ListGrants" | "GrantHistory" | "ListUnused" | "ListReviews"
+        | "Watch" => Permission::Query,
+        "DefineRule" | "RetireRule" => Permission::Admin,
+        "ListRules" | "TestRule" | "WatchAlerts" => Permission::Query,
         "Reveal" => Permission::Reveal,
         "EraseSubject" => Permission::Erase,
         "DefineRetention" | "PlaceHold" | "ReleaseHold" => Permission::Admin,

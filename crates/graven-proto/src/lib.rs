@@ -48,7 +48,7 @@ mod tests {
     fn the_descriptors_hold_the_services_and_what_they_import() {
         let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
         assert!(set.file.iter().any(|file| file.name() == "google/protobuf/timestamp.proto"));
-        assert_eq!(methods().len(), 31);
+        assert_eq!(methods().len(), 58);
     }
 
     #[test]

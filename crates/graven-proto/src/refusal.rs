@@ -164,7 +164,7 @@ mod tests {
     fn every_reason_has_a_code_and_a_name_of_its_own() {
         let reasons: Vec<_> =
             (1..=i32::from(u8::MAX)).filter_map(|n| ErrorReason::try_from(n).ok()).collect();
-        assert_eq!(reasons.len(), 64);
+        assert_eq!(reasons.len(), 70);
         for reason in reasons {
             assert!(!matches!(reason.code(), Code::Ok | Code::Unknown), "{reason:?}");
             let status = Status::from(Refusal::new(reason, "no"));

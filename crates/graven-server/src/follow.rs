@@ -10,10 +10,11 @@ use futures_util::{StreamExt as _, stream};
 use graven_audit::{Audit, Book, Deed, Who};
 use graven_proto::Refusal;
 use graven_proto::v1::ErrorReason;
+use prost::Message;
 use tonic::{Request, Status};
 
 use crate::access::{Caller, Denied};
-use crate::audit::read::TAIL_LEAVES;
+use crate::audit::read::{ANSWER_BYTES, TAIL_LEAVES};
 use crate::audit::watch::Watch;
 use crate::audit::{Admitted, Answers, refuse, who};
 use crate::core::Core;
@@ -43,6 +44,21 @@ pub(crate) struct From {
 pub(crate) struct Words {
     pub(crate) open: &'static str,
     pub(crate) close: &'static str,
+}
+
+/// As many of what was found, with their indices, as one message holds, and up to where they were looked for then.
+pub(crate) fn fitting<M: Message>(found: impl IntoIterator<Item = (u64, M)>, next: u64) -> (Vec<M>, u64) {
+    let (mut fitting, mut room) = (Vec::new(), ANSWER_BYTES);
+    for (index, one) in found {
+        let bytes = one.encoded_len();
+        if bytes > room && !fitting.is_empty() {
+            // It comes first in the next message.
+            return (fitting, index);
+        }
+        room = room.saturating_sub(bytes);
+        fitting.push(one);
+    }
+    (fitting, next)
 }
 
 /// Opens it: `look` tells what is in a range.
@@ -143,5 +159,22 @@ impl Drop for Closing {
             .with("to", self.next)
             .with("hits", self.told);
         self.watch.ended(std::mem::take(&mut self.who), deed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_a_message_comes_in_the_next_one() {
+        let of = |bytes: usize| "x".repeat(bytes);
+        let (some, next) = fitting([(3, of(10)), (5, of(ANSWER_BYTES)), (9, of(1))], 20);
+        assert_eq!((some.len(), next), (1, 5));
+        // One that is too long by itself goes alone.
+        let (some, next) = fitting([(5, of(ANSWER_BYTES + 10)), (9, of(1))], 20);
+        assert_eq!((some.len(), next), (1, 9));
+        assert_eq!(fitting([(3, of(1)), (4, of(1))], 20).1, 20);
+        assert_eq!(fitting(Vec::<(u64, String)>::new(), 20).1, 20);
     }
 }

@@ -38,6 +38,7 @@
 
 mod access;
 mod admin;
+mod alerts;
 mod audit;
 mod core;
 mod deadline;

@@ -11,6 +11,7 @@ use graven_log::{Engine, Log, Status as EngineStatus};
 use graven_net::Port;
 use graven_proto::limits::MAX_MESSAGE_BYTES;
 use graven_proto::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE};
+use graven_proto::v1::alert_service_server::{AlertServiceServer, SERVICE_NAME as ALERT_SERVICE};
 use graven_proto::v1::audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT_SERVICE};
 use graven_proto::v1::log_service_server::{LogServiceServer, SERVICE_NAME as LOG_SERVICE};
 use graven_proto::v1::scope_service_server::{SERVICE_NAME as SCOPE_SERVICE, ScopeServiceServer};
@@ -28,6 +29,7 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::cors::CorsLayer;
 
 use crate::admin::AdminApi;
+use crate::alerts::AlertApi;
 use crate::audit::AuditApi;
 use crate::core::Core;
 use crate::log::LogApi;
@@ -145,7 +147,7 @@ async fn announce_until(engine: &Engine, draining: watch::Receiver<bool>) {
     futures_util::future::join_all(engine.logs().into_iter().map(announce)).await;
 }
 
-/// What logs of events do by themselves: saying what is missing, writing sums, and dropping what is over.
+/// What logs of events do by themselves: saying what is missing, writing sums, raising alerts, and dropping what is over.
 async fn keep_until(audit: Option<Arc<Audit>>, mut draining: watch::Receiver<bool>) {
     let Some(audit) = audit else { return };
     tokio::select! {
@@ -202,6 +204,9 @@ where
     let audit = AuditServiceServer::new(AuditApi::new(core.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .accept_compressed(CompressionEncoding::Gzip);
+    let alerts = AlertServiceServer::new(AlertApi::new(core.clone()))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip);
     let scopes = ScopeServiceServer::new(ScopeApi::new(core.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .accept_compressed(CompressionEncoding::Gzip);
@@ -224,6 +229,7 @@ where
         .add_service(admin)
         .add_service(audit)
         .add_service(scopes)
+        .add_service(alerts)
         .add_service(witness)
         .add_service(health)
         .add_service(reflection(&descriptors).build_v1()?)
@@ -264,7 +270,8 @@ fn is_loopback(listener: &TcpListener) -> bool {
 
 async fn report(health: &HealthReporter, status: ServingStatus) {
     // The empty name stands for the server as a whole (gRPC health checking protocol).
-    for service in ["", LOG_SERVICE, ADMIN_SERVICE, AUDIT_SERVICE, SCOPE_SERVICE, WITNESS_SERVICE] {
+    let events = [AUDIT_SERVICE, SCOPE_SERVICE, ALERT_SERVICE];
+    for service in ["", LOG_SERVICE, ADMIN_SERVICE, WITNESS_SERVICE].into_iter().chain(events) {
         health.set_service_status(service, status).await;
     }
 }

@@ -26,8 +26,8 @@ The token is printed once, on standard output; the file keeps its hash only. A s
 it up by itself within seconds. To revoke a token, remove its lines from the file. \
 Keep the token where nobody else can read it: a file that others can read is not used.
 
-Grants: append, read, admin, witness, query, reveal, erase or audit, a colon, and the name of a log, `NAME-*` for those that \
-begin so, or `*` for all. None includes another.
+Grants: append, read, admin, witness, query, reveal, erase, audit, scope or check, a colon, and the name of a log, `NAME-*` \
+for those that begin so, or `*` for all. None includes another.
 
 Examples:
   (umask 077; graven token new --name ci --grant append:audit --credentials credentials.toml > ci.token)

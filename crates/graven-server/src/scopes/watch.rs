@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use graven_audit::{Audit, Book};
 use graven_proto::v1::{self, WatchScopesResponse};
-use prost::Message as _;
 use tonic::{Request, Status};
 
 use super::{Names, admit};
 use crate::access::Permission;
-use crate::audit::read::ANSWER_BYTES;
 use crate::audit::{Admitted, Answers, may, refuse};
 use crate::core::Core;
-use crate::follow::{self, From, Seen, Words};
+use crate::follow::{self, From, Seen, Words, fitting};
 
 const WORDS: Words = Words { open: "graven.scopes.watch.open", close: "graven.scopes.watch.close" };
 
@@ -42,19 +40,10 @@ async fn look(
     may_reveal: bool,
 ) -> Result<Seen<WatchScopesResponse>, Status> {
     let found = audit.commands(book, range, may_reveal).await;
-    let (found, mut next) = found.map_err(|error| refuse(&error, core))?;
+    let (found, next) = found.map_err(|error| refuse(&error, core))?;
     let names = Names::known(book, may_reveal);
-    let (mut steps, mut bytes) = (Vec::<v1::HistoryStep>::new(), 0);
-    for step in found {
-        let step = names.step(step);
-        bytes += step.encoded_len();
-        if bytes > ANSWER_BYTES && !steps.is_empty() {
-            // It comes first in the next message.
-            next = step.index;
-            break;
-        }
-        steps.push(step);
-    }
+    let found = found.into_iter().map(|step| (step.opened.index, names.step(step)));
+    let (steps, next) = fitting(found, next);
     let count = steps.len();
     let message = (count > 0).then_some(WatchScopesResponse { steps, next_index: next });
     Ok(Seen { message, count, next })
