@@ -1,7 +1,10 @@
-//! `ScopeService` over the wire, in this process, with the log's own fold behind it; and introspection and revocation over HTTP.
+//! `ScopeService` and `AlertService` over the wire, in this process, with the log's own fold behind them; and introspection and revocation over
+//! HTTP.
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+#[path = "scopes/alerting.rs"]
+mod alerting;
 #[allow(dead_code)] // Shared with the tests of the whole server, which use more of it.
 #[path = "hostile/calls.rs"]
 mod calls;

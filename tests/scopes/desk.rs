@@ -1,7 +1,7 @@
 //! A log with administrators, people who ask and approve, and applications that are checked.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use graven_event::facts::{DecisionFacts, ScopeCommand};
 use graven_event::{Facts, Frame};
@@ -123,15 +123,6 @@ impl House {
         let leaves: Vec<_> = entries.iter().map(|(_, leaf)| leaf_hash(leaf)).collect();
         let proof = proof.unwrap().to_merkle().unwrap();
         verify_multi(&indices, &leaves, checkpoint.size(), &proof, checkpoint.root()).unwrap();
-    }
-
-    /// Waits until something is so.
-    pub(crate) async fn eventually(&self, holds: impl Fn(&Self) -> bool) {
-        let begun = std::time::Instant::now();
-        while !holds(self) {
-            assert!(begun.elapsed() < Duration::from_secs(20), "it did not come true");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 }
 

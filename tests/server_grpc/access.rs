@@ -152,9 +152,20 @@ fn permission(method: &str) -> Permission {
         "Append" | "AppendBatch" | "AppendStream" => Permission::Append,
         "Record" | "RecordBatch" | "RecordStream" | "GetProducer" => Permission::Append,
         "Query" | "Tail" | "ListRetention" => Permission::Query,
-        "DefineScope" | "RequestGrant" | "ApproveGrant" | "DenyGrant" | "NarrowGrant" | "RenewGrant"
-        | "RevokeGrant" | "RevokeToken" | "RotateScope" | "AppointAdministrator" | "DismissAdministrator"
-        | "OpenReview" | "AttestItem" | "CloseReview" => Permission::Scope,
+        "DefineScope"
+        | "RequestGrant"
+        | "ApproveGrant"
+        | "DenyGrant"
+        | "NarrowGrant"
+        | "RenewGrant"
+        | "RevokeGrant"
+        | "RevokeToken"
+        | "RotateScope"
+        | "AppointAdministrator"
+        | "DismissAdministrator"
+        | "OpenReview"
+        | "AttestItem"
+        | "CloseReview" => Permission::Scope,
         "CheckAccess" => Permission::Check,
         "ExplainDecision" | "ListScopes" | "ListGrants" | "GrantHistory" | "ListUnused" | "ListReviews"
         | "Watch" => Permission::Query,

@@ -1,9 +1,8 @@
-//! Following what is new in a log of events: from an index on, message by message, until its reader goes, its token is over or the server
-//! stops. The access log has its beginning before anything is told, and its end.
+//! Following what is new in a log of events: from an index on, message by message, until its reader goes, its credentials are over or the
+//! server stops. The access log has its beginning before anything is told, and its end.
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
@@ -13,7 +12,6 @@ use graven_proto::v1::ErrorReason;
 use prost::Message;
 use tonic::{Request, Status};
 
-use crate::access::{Caller, Denied};
 use crate::audit::read::{ANSWER_BYTES, TAIL_LEAVES};
 use crate::audit::watch::Watch;
 use crate::audit::{Admitted, Answers, refuse, who};
@@ -71,7 +69,7 @@ pub(crate) async fn open<R, T: Send + 'static>(
     look: Look<T>,
 ) -> Result<Answers<T>, Status> {
     let Admitted { audit, book } = admitted;
-    let (who, expires) = (who(request), request.extensions().get::<Caller>().and_then(Caller::expires));
+    let who = who(request);
     let size = book.log().head().size().get();
     let next = if from.now { size } else { from.index };
     if next > size {
@@ -81,7 +79,7 @@ pub(crate) async fn open<R, T: Send + 'static>(
     note(core, &audit, &book, &who, words.open, next).await?;
     let close =
         Closing { watch: core.watch.clone(), book, who, word: words.close, from: next, told: 0, next };
-    let following = Following { core: core.clone(), close, look, expires };
+    let following = Following { core: core.clone(), close, look };
     let answers = stream::try_unfold(following, |mut following| async move {
         Ok(Some((following.step().await?, following)))
     });
@@ -104,16 +102,11 @@ struct Following<T> {
     core: Arc<Core>,
     close: Closing,
     look: Look<T>,
-    /// When the caller's token is over: nobody goes on reading by it.
-    expires: Option<SystemTime>,
 }
 
 impl<T> Following<T> {
     async fn step(&mut self) -> Result<T, Status> {
         loop {
-            if self.expires.is_some_and(|expires| expires <= SystemTime::now()) {
-                return Err(Denied::Expired.refusal().into());
-            }
             let size = self.close.book.log().head().size().get();
             if self.close.next >= size {
                 self.wait(size).await?;
