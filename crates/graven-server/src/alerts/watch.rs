@@ -42,7 +42,10 @@ fn look(
     may_reveal: bool,
 ) -> Result<Seen<WatchAlertsResponse>, Status> {
     let names = Names::known(book, may_reveal);
-    let opened = book.open_range(range.clone(), &[]).map_err(|error| refuse(&error, core))?;
+    let opened: Vec<_> = book
+        .open_range(range.clone(), &[])
+        .and_then(Iterator::collect)
+        .map_err(|error| refuse(&error, core))?;
     let next = range.start + opened.len() as u64;
     let found = opened.into_iter().filter_map(|leaf| show::raised(names, leaf, at_least));
     let (alerts, next) = fitting(found.map(|alert| (alert.index, alert)), next);
