@@ -29,7 +29,7 @@ pub use mismatch::{Mismatch, What};
 
 use graven_merkle::leaf_hash;
 
-use crate::facts::{DecisionFacts, Facts, Genesis, KeyText, ScopeCommand, Word};
+use crate::facts::{DecisionFacts, Facts, Genesis, KeyText, Ref, ScopeCommand, Word};
 use crate::frame::Frame;
 use crate::model::Outcome;
 use crate::scopes::{MAX_DECISION_AGE, Reason, Refused};
@@ -192,6 +192,10 @@ impl Replay {
 
     fn check_producer(&self, frame: &Frame, found: &mut Found) {
         let producers = &self.state.producers;
+        // The log itself is no producer.
+        if frame.producer == Ref::default() {
+            return found.unless(frame.sequence == 0 && frame.previous == [0; 32], || What::NotTheOneBefore);
+        }
         if let Err(error) = producers.check(frame.producer, frame.sequence) {
             found.say(What::Number(error));
         }

@@ -4,7 +4,7 @@ use graven_merkle::leaf_hash;
 
 use super::*;
 use crate::alerts::{BUILTIN, Builtin};
-use crate::facts::{AlertFacts, Command, Ref, RejectedFacts, RuleFacts};
+use crate::facts::{AlertFacts, Command, RejectedFacts, RuleFacts};
 use crate::scopes::RULES;
 
 const ADMIN: Ref = Ref([1; 16]);

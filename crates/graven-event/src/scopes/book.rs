@@ -45,6 +45,11 @@ impl Grants {
         self.all.get(&number)
     }
 
+    /// All of them, in any order: for what does not depend on it.
+    pub(super) fn each(&self) -> impl Iterator<Item = (Ref, &Grant)> {
+        self.all.iter().map(|(number, grant)| (*number, grant))
+    }
+
     /// All of them, by number.
     pub(super) fn in_order(&self) -> Vec<(Ref, &Grant)> {
         in_order(&self.all)

@@ -276,7 +276,7 @@ impl ScopeState {
         definitions.map(|definition| usize::from(definition.approvals)).max().unwrap_or(1)
     }
 
-    /// The grants that a review would be about.
+    /// The grants that a review would be about, in any order.
     pub(super) fn to_review<'a>(
         &'a self,
         now: Time,
@@ -285,7 +285,7 @@ impl ScopeState {
     ) -> impl Iterator<Item = Ref> + 'a {
         let has_any = |grant: &Grant| scopes.iter().any(|scope| grant.scopes.contains_key(scope));
         let of_client = move |grant: &Grant| client.is_none_or(|client| grant.client == client);
-        let active = self.grants().filter(move |(_, grant)| grant.is_active(now) && of_client(grant));
+        let active = self.grants.each().filter(move |(_, grant)| grant.is_active(now) && of_client(grant));
         active.filter(move |(_, grant)| scopes.is_empty() || has_any(grant)).map(|(number, _)| number)
     }
 }

@@ -64,35 +64,49 @@ pub(super) fn tell(log: &mut Log, now: Time, step: Step) {
 struct Dice<'a>(&'a [u8]);
 
 impl Dice<'_> {
-    fn below(&mut self, of: usize) -> usize {
+    fn byte(&mut self) -> u8 {
         let (byte, rest) = self.0.split_first().unwrap_or((&0, &[]));
         self.0 = rest;
-        usize::from(*byte) % of
+        *byte
+    }
+
+    fn below(&mut self, of: u8) -> u8 {
+        self.byte() % of
     }
 
     fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
+        of[usize::from(self.byte()) % of.len()]
     }
 
-    fn maybe<T>(&mut self, one_in: usize, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    fn maybe<T>(&mut self, one_in: u8, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
         (self.below(one_in) == 1).then(|| make(self))
+    }
+
+    /// A scope that is defined at first.
+    fn scope(&mut self) -> Word {
+        word(SCOPES[usize::from(self.below(3))])
     }
 
     /// One scope or two, defined ones as a rule.
     fn scopes(&mut self) -> Vec<Word> {
         let some = [self.below(13) % 5 % 4, self.below(13) % 5 % 4];
-        let count = 1 + self.below(2);
-        some.iter().take(count).map(|at| word(SCOPES[*at])).collect()
+        let count = usize::from(1 + self.below(2));
+        some.iter().take(count).map(|at| word(SCOPES[usize::from(*at)])).collect()
+    }
+
+    /// Fewer seconds than this.
+    fn seconds(&mut self, than: u8) -> u64 {
+        second(u64::from(self.below(than))).0
     }
 
     /// A second on the scale of a history.
     fn second(&mut self) -> u64 {
-        second(self.below(256) as u64 * 8).0
+        second(u64::from(self.byte()) * 8).0
     }
 }
 
 fn step(dice: &mut Dice<'_>) -> (u64, Step) {
-    let wait = second(dice.below(40) as u64).0;
+    let wait = dice.seconds(40);
     let step = match dice.below(16) {
         0 => Step::Other(Facts::Erasure(ErasureFacts {
             erased: vec![dice.one(&PARTIES)],
@@ -102,7 +116,7 @@ fn step(dice: &mut Dice<'_>) -> (u64, Step) {
         1 => Step::Other(Facts::Rejected(RejectedFacts { digest: [0; 32], reason: word("x") })),
         2..6 => Step::Check(Box::new(checked(dice))),
         _ => {
-            let (command, stale) = (commanded(dice), dice.maybe(8, |dice| dice.below(4) as u64));
+            let (command, stale) = (commanded(dice), dice.maybe(8, |dice| u64::from(dice.below(4))));
             Step::Command(Box::new(command), stale)
         }
     };
@@ -121,8 +135,8 @@ fn checked(dice: &mut Dice<'_>) -> DecisionFacts {
         client,
         subject: dice.maybe(2, |dice| dice.one(&[ALICE, CAROL])),
         resource: dice.maybe(3, |_| word("here")),
-        decided_at: second(dice.below(11) as u64).0,
-        count: dice.maybe(6, |dice| dice.below(9) as u64),
+        decided_at: dice.seconds(11),
+        count: dice.maybe(6, |dice| u64::from(dice.below(9))),
         ..ask(&[], 0)
     };
     let presented = dice.maybe(5, |dice| dice.scopes()).unwrap_or_else(|| scopes.clone());
@@ -137,7 +151,7 @@ fn checked(dice: &mut Dice<'_>) -> DecisionFacts {
 }
 
 fn token(dice: &mut Dice<'_>) -> Ref {
-    Ref([40 + dice.below(3) as u8; 16])
+    Ref([40 + dice.below(3); 16])
 }
 
 /// Plausible on the whole; `revision` is filled in where it is told.
@@ -169,16 +183,16 @@ fn commanded(dice: &mut Dice<'_>) -> ScopeCommand {
     ];
     let by = [ADMIN, SECOND, ADMIN, SECOND, ADMIN, SECOND, CAROL, DAVE, CAROL, MALLORY, ALICE, APP];
     let (kind, by) = (dice.one(&kinds), dice.one(&by));
-    let grant = Some(Ref([20 + dice.below(5) as u8; 16]));
-    let review = Some(Ref([30 + dice.below(2) as u8; 16]));
+    let grant = Some(Ref([20 + dice.below(5); 16]));
+    let review = Some(Ref([30 + dice.below(2); 16]));
     let bare = bare(kind, by);
     match kind {
         DefineScope => ScopeCommand {
-            scopes: vec![word(SCOPES[dice.below(3)])],
-            recording: Some(dice.below(2) as u8),
+            scopes: vec![dice.scope()],
+            recording: Some(dice.below(2)),
             approvers: dice.maybe(2, |dice| vec![dice.one(&PARTIES), ADMIN]).unwrap_or_default(),
             approvals: dice.maybe(3, |_| 2),
-            longest: dice.maybe(3, |dice| 300 + 8 * dice.below(200) as u64),
+            longest: dice.maybe(3, |dice| 300 + 8 * u64::from(dice.below(200))),
             ..bare
         },
         RequestGrant => ScopeCommand {
@@ -205,8 +219,8 @@ fn commanded(dice: &mut Dice<'_>) -> ScopeCommand {
             ..bare
         },
         RotateScope => ScopeCommand {
-            scopes: vec![word(SCOPES[dice.below(3)])],
-            issued_before: dice.maybe(2, |dice| second(dice.below(12) as u64).0),
+            scopes: vec![dice.scope()],
+            issued_before: dice.maybe(2, |dice| dice.seconds(12)),
             ..bare
         },
         OpenReview => ScopeCommand {
@@ -215,7 +229,7 @@ fn commanded(dice: &mut Dice<'_>) -> ScopeCommand {
             client: dice.maybe(3, |_| APP),
             ..bare
         },
-        AttestItem => ScopeCommand { review, grant, verdict: Some(1 + dice.below(2) as u8), ..bare },
+        AttestItem => ScopeCommand { review, grant, verdict: Some(1 + dice.below(2)), ..bare },
         CloseReview => ScopeCommand { review, ..bare },
         AppointAdministrator | DismissAdministrator => {
             ScopeCommand { subject: Some(dice.one(&PARTIES)), ..bare }

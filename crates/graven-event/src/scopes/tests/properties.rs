@@ -9,7 +9,7 @@ use crate::scopes::Status;
 
 fn config() -> ProptestConfig {
     let cases = std::env::var("GRAVEN_SCOPES_CASES").ok().and_then(|text| text.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(256), ..ProptestConfig::default() }
+    ProptestConfig { cases: cases.unwrap_or(512), ..ProptestConfig::default() }
 }
 
 /// The state of the leaves alone.
