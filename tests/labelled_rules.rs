@@ -2,6 +2,9 @@
 //!
 //! Each case names an idea, and whether it should be found in the case's event. A rule for that idea is in `tests/rules`; a case is found if
 //! the rule fires on the event alone. Events go through the mappings of their systems, where they are records of these.
+//!
+//! The rules were written with these cases at hand, so the figures say what the language can tell apart, not how it would fare with events
+//! that nobody has looked at. What is missed needs what no single event says: what came before it, or a setting of somebody's.
 
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
@@ -19,12 +22,12 @@ const CASES: &[u8] = include_bytes!("vectors/events/labelled.jsonl.gz");
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/rules");
 /// What was reached, and must not be lost: precision and recall of each source.
 const FLOORS: [(&str, f64, f64); 6] = [
-    ("auth0", 0.9, 0.9),
-    ("cloudtrail", 0.9, 0.9),
-    ("github", 0.9, 0.9),
-    ("kubernetes", 0.9, 0.9),
-    ("okta", 0.9, 0.9),
-    ("teleport", 0.9, 0.9),
+    ("auth0", 1.0, 1.0),
+    ("cloudtrail", 1.0, 0.98),
+    ("github", 0.98, 1.0),
+    ("kubernetes", 1.0, 1.0),
+    ("okta", 1.0, 0.97),
+    ("teleport", 1.0, 1.0),
 ];
 
 #[derive(Clone, Copy, Default)]
