@@ -806,8 +806,8 @@ impl ScopeService for FakeScopes {
             if fake.broken() {
                 return Err(Status::unavailable("gone"));
             }
-            let next = step.index + 1;
-            Ok(v1::WatchScopesResponse { steps: vec![step], next_index: next })
+            let next_index = step.index + 1;
+            Ok(v1::WatchScopesResponse { steps: vec![step], next_index })
         });
         Ok(Response::new(Box::pin(tokio_stream::iter(answers.collect::<Vec<_>>()))))
     }

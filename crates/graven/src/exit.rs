@@ -153,6 +153,9 @@ fn advice_on_refusal(error: &CommandError) -> Option<&'static str> {
         "stale-revision" => {
             Some("it changed since: look at it again with `graven scopes grants`, then repeat")
         }
+        "signature-invalid" => Some(
+            "it is by another key, or somebody was appointed or dismissed since: prepare and sign it anew",
+        ),
         "self-grant" => Some("somebody else has to ask"),
         "self-approval" | "beneficiary-approves" | "approved-before" => Some("somebody else has to"),
         "administrators-only" => Some("`graven scopes list` names the administrators"),

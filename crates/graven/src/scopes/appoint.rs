@@ -78,14 +78,18 @@ const APPOINTED: &str = "appointed";
 
 async fn by_recovery_key(args: &AppointArgs, file: PathBuf) -> Outcome {
     let log = args.terms.scopes().await?;
+    let mut statement = log.prepare_appointment(&args.administrator).await?;
     for _ in 0..MAX_TRIES {
-        let statement = log.prepare_appointment(&args.administrator).await?;
         let signature = keys::sign_appointment(&file, &statement)?;
-        let signed = SignedAppointment { statement, signature: signature.into() };
-        match args.terms.send(args.command(Some(signed))).await {
-            // Somebody was appointed or dismissed meanwhile.
-            Err(failure) if failure.to_string().contains("stale-revision") => {}
-            sent => return sent?.report(APPOINTED),
+        let signed = SignedAppointment { statement: statement.clone(), signature: signature.into() };
+        let failure = match args.terms.send(args.command(Some(signed))).await {
+            Ok(sent) => return sent.report(APPOINTED),
+            Err(failure) => failure,
+        };
+        // Where somebody was appointed or dismissed meanwhile, there is something else to sign.
+        let now = log.prepare_appointment(&args.administrator).await?;
+        if std::mem::replace(&mut statement, now) == statement {
+            return Err(failure);
         }
     }
     Err(Failure::new(Exit::Trouble, "others are appointed or dismissed all the while: try again later"))
