@@ -142,15 +142,25 @@ impl RuleTest {
         while self.ready.is_empty() {
             let message = self.messages.message().await.map_err(|status| CallError::new(status, 1))?;
             let Some(message) = message else { return Ok(None) };
-            if message.next_index < self.tested.next_index {
-                return Err(ReadError::WrongAnswer("alerts that go back"));
-            }
-            self.tested = Tested { next_index: message.next_index, unreadable: message.unreadable };
+            self.take(message.next_index, message.unreadable)?;
             for alert in message.alerts {
                 self.ready.push_back(Alert::of(alert)?);
             }
         }
         Ok(self.ready.pop_front())
+    }
+
+    /// Of alerts that one message does not hold, only the last one says how far was looked.
+    fn take(&mut self, next_index: u64, unreadable: u64) -> Result<(), ReadError> {
+        if next_index == 0 {
+            return Ok(());
+        }
+        if next_index < self.tested.next_index {
+            return Err(ReadError::WrongAnswer("alerts that go back"));
+        }
+        let unreadable = self.tested.unreadable.saturating_add(unreadable);
+        self.tested = Tested { next_index, unreadable };
+        Ok(())
     }
 
     /// How far the rule was tried.
