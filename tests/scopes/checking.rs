@@ -138,3 +138,39 @@ async fn sums_are_of_what_was_allowed_and_are_complete_before_anything_changes()
     assert_eq!(uses, 1);
     house.stop().await;
 }
+
+#[tokio::test]
+async fn the_longest_of_everything_fits_a_leaf() {
+    let house = House::governed().await;
+    let scopes: Vec<_> = (0..64).map(|n| format!("{n:0>256}")).collect();
+    let words: Vec<_> = scopes.iter().map(String::as_str).collect();
+    house.define(&words).await;
+    let client = "c".repeat(256);
+    let resource = format!("https://{}", "r".repeat(248));
+    let request = v1::RequestGrantRequest {
+        resource: resource.clone(),
+        subject: "s".repeat(256),
+        options: Some(v1::CommandOptions { justification: "j".repeat(1024), ..Default::default() }),
+        ..crate::desk::asking(&client, &words)
+    };
+    let asked = house.scopes("rita").request_grant(request).await.unwrap().into_inner();
+    house.scopes("root").approve_grant(crate::desk::approving(&asked)).await.unwrap();
+    let text = || "t".repeat(1024);
+    let mut token = crate::desk::shown(&text(), &words[..32], 60);
+    token.as_mut().unwrap().issuer = text();
+    let request = CheckAccessRequest {
+        subject: "s".repeat(256),
+        resource,
+        token,
+        context: Some(v1::Context { request_id: text(), trace_id: text(), ip: text(), user_agent: text() }),
+        ..checking(&client, &words)
+    };
+    let checked = house.check_as(request.clone()).await.unwrap();
+    assert_eq!((checked.reason.as_str(), checked.missing.len()), ("scope-not-presented", 32));
+    let half = CheckAccessRequest { scopes: scopes[..32].to_vec(), ..request };
+    assert!(house.check_as(half).await.unwrap().allowed);
+    let explain = v1::ExplainDecisionRequest { log: log(), index: checked.index };
+    let why = house.scopes("root").explain_decision(explain).await.unwrap().into_inner();
+    assert_eq!((why.reason_again.as_str(), why.definitions.len()), ("scope-not-presented", 64));
+    house.stop().await;
+}

@@ -216,7 +216,7 @@ impl Call {
             commanded.map_err(|error| refuse(&error, core))?;
         rpc::note_index(sequenced.first);
         if let Some(why) = refused {
-            return Err(not_counting(&why, sequenced.first, id.map(|_| revision)).into());
+            return Err(not_counting(&why, sequenced.first, revision).into());
         }
         let proof = match wait::covering(core, self.book.log(), level, &sequenced, self.deadline).await? {
             None => Bytes::new(),
@@ -244,13 +244,10 @@ pub(crate) fn context(who: &Who) -> Context {
     }
 }
 
-/// A command that is in the log and does not count.
-pub(crate) fn not_counting(why: &Word, index: u64, revision: Option<u64>) -> Refusal {
+/// A command that is in the log and does not count. The first revision of a grant is 1.
+fn not_counting(why: &Word, index: u64, revision: u64) -> Refusal {
     let text = format!("the log refuses this command: {why}; entry {index} says so");
     let refusal =
         Refusal::new(ErrorReason::CommandRefused, text).with_fact("why", why).with_fact("index", index);
-    match revision {
-        Some(revision) => refusal.with_fact("revision", revision),
-        None => refusal,
-    }
+    if revision > 0 { refusal.with_fact("revision", revision) } else { refusal }
 }
