@@ -58,8 +58,20 @@ fn a_stranger_reads_the_same() {
     let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let program = workspace.join("tests/interop/python/read_event.py");
     let dictionaries = workspace.join("crates/graven-event/src");
-    let run = Command::new("python3").arg(program).arg(folder()).arg(dictionaries).output().unwrap();
-    let (out, error) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-    assert!(run.status.success(), "{out}\n{error}");
+    // Python has zstd of its own from 3.14 on.
+    let python = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("event-vectors-python");
+    let needs = workspace.join("tests/interop/python/event_requirements.txt");
+    run(Command::new("python3").args(["-m", "venv"]).arg(&python));
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+    run(Command::new(python.join("bin/python")).args(pip).arg(needs));
+    let read = Command::new(python.join("bin/python")).arg(program).arg(folder()).arg(dictionaries).output();
+    let read = read.unwrap();
+    let (out, error) = (String::from_utf8_lossy(&read.stdout), String::from_utf8_lossy(&read.stderr));
+    assert!(read.status.success(), "{out}\n{error}");
     println!("{out}");
+}
+
+fn run(command: &mut Command) {
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }

@@ -12,6 +12,8 @@ use graven_event::{Event, Group, Party, PayloadId};
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 
+use zstd_safe::CCtx;
+
 use super::{LOG_KEY, claim, event, key_of, opens, sealed, subject, vectors};
 
 const ID: [u8; 16] = [0x31; 16];
@@ -63,6 +65,22 @@ fn deflated(bytes: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// As the documentation of `payload` has it: a frame without its first four bytes.
+fn by_zstd(text: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(zstd_safe::compress_bound(text.len()));
+    CCtx::create().compress(&mut frame, text, 3).unwrap();
+    assert_eq!(frame[..4], MAGIC);
+    [&[2][..], &frame[4..]].concat()
+}
+
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// A block of zstd (RFC 8878 §3.1.1.2): kind 0 is as it is, 1 one byte again and again.
+fn block(is_last: bool, kind: u32, length: usize, content: &[u8]) -> Vec<u8> {
+    let header = u32::from(is_last) | kind << 1 | u32::try_from(length).unwrap() << 3;
+    [&header.to_le_bytes()[..3], content].concat()
+}
+
 /// `/proc/self/status`: the most memory that this process ever had, in KiB.
 #[cfg(target_os = "linux")]
 fn peak_kib() -> usize {
@@ -76,6 +94,10 @@ fn what_is_made_by_the_book_opens() {
     let text = b"a text";
     assert_eq!(open_origin(b"\0a text", text), Ok(text.to_vec()));
     assert_eq!(open_origin(&deflated([text.to_vec()].into_iter()), text), Ok(text.to_vec()));
+    for length in [1, 255, 256, 65_791, 65_792, 1 << 20] {
+        let text: Vec<u8> = (0..length).map(|n: usize| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+        assert_eq!(open_origin(&by_zstd(&text), &text), Ok(text), "{length} bytes");
+    }
 }
 
 /// Two gigabytes in a few megabytes, under the right key and with the right commitment.
@@ -86,8 +108,57 @@ fn a_group_that_unpacks_to_gigabytes_is_given_up_early() {
     assert!(bomb.len() < 32 << 20);
     let before = peak_kib();
     assert_eq!(open_origin(&bomb, b""), Err(OpenError::Mismatch(Group::Origin)));
+    // It says that it is as long as a group may be, and goes on.
+    let length = u32::try_from(MAX_GROUP_BYTES).unwrap().to_le_bytes();
+    let blocks: Vec<u8> = (0..16_384).flat_map(|_| block(false, 1, 128 << 10, &[0])).collect();
+    let bomb = [&[2, 0xa0][..], &length, &blocks, &block(true, 0, 0, &[])].concat();
+    assert_eq!(open_origin(&bomb, &vec![0; MAX_GROUP_BYTES]), Err(OpenError::Mismatch(Group::Origin)));
+    // It says what it is.
+    for length in [u32::try_from(MAX_GROUP_BYTES).unwrap() + 1, u32::MAX] {
+        let bomb = [&[2, 0xa0][..], &length.to_le_bytes(), &blocks].concat();
+        assert_eq!(open_origin(&bomb, b""), Err(OpenError::Mismatch(Group::Origin)));
+    }
     let grown = peak_kib() - before;
     assert!(grown < 48 << 10, "{grown} KiB more");
+}
+
+/// A frame has one header, and is alone.
+#[test]
+fn a_frame_that_zstd_takes_and_the_format_does_not_is_refused() {
+    let text = b"a text that is as it is".to_vec();
+    let length = u8::try_from(text.len()).unwrap();
+    let block = block(true, 0, text.len(), &text);
+    let with = |header: &[u8]| [&[2], header, &block[..]].concat();
+    assert_eq!(open_origin(&with(&[0x20, length]), &text), Ok(text.clone()));
+    let refused = Err(OpenError::Mismatch(Group::Origin));
+    for (header, what) in [
+        (&[0x20, length - 1][..], "a shorter length"),
+        (&[0x20, length + 1], "a longer length"),
+        (&[0x00, 0x00], "no length, and a window"),
+        (&[0x21, 7, length], "a dictionary's number"),
+        (&[0x24, length], "a checksum, which is not there"),
+        (&[0x28, length], "a reserved bit"),
+        (&[0x30, length], "an unused bit"),
+        (&[0x40, 0x00, length, 0], "a window and a length"),
+        (&[0xa0, length, 0, 0, 0], "a length in four bytes"),
+        (&[0xe0, length, 0, 0, 0, 0, 0, 0, 0], "a length in eight bytes"),
+        (&[0x28, 0xb5, 0x2f, 0xfd, 0x20, length], "the number that is left out"),
+        (&[0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0], "a frame to skip, and no other"),
+    ] {
+        assert_eq!(open_origin(&with(header), &text), refused, "{what}");
+    }
+    let frame = with(&[0x20, length]);
+    let nothing = [0x20, 0, 1, 0, 0];
+    for (behind, what) in [
+        (&nothing[..], "a frame of nothing without its number"),
+        (&[&MAGIC[..], &nothing].concat(), "a frame of nothing"),
+        (&[&MAGIC[..], &frame[1..]].concat(), "the frame again"),
+        (&[0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0], "a frame to skip"),
+        (&[0], "a byte"),
+    ] {
+        assert_eq!(open_origin(&[&frame[..], behind].concat(), &text), refused, "{what} follows");
+        assert_eq!(open_origin(&[&frame[..], behind].concat(), &[&text[..], &text].concat()), refused);
+    }
 }
 
 #[test]
@@ -95,24 +166,38 @@ fn the_longest_group_opens_and_one_byte_more_does_not() {
     let most = vec![b'x'; MAX_GROUP_BYTES];
     let packed = deflated([most.clone()].into_iter());
     assert_eq!(open_origin(&packed, &most), Ok(most.clone()));
+    assert_eq!(open_origin(&by_zstd(&most), &most), Ok(most.clone()));
     let plain = [&[0][..], &most].concat();
     assert_eq!(open_origin(&plain, &most), Ok(most.clone()));
     let over = vec![b'x'; MAX_GROUP_BYTES + 1];
     let refused = Err(OpenError::Mismatch(Group::Origin));
     assert_eq!(open_origin(&deflated([over.clone()].into_iter()), &over), refused);
+    assert_eq!(open_origin(&by_zstd(&over), &over), refused);
     assert_eq!(open_origin(&[&[0][..], &over].concat(), &over), refused);
+}
+
+#[test]
+fn the_longest_record_is_packed_and_opens() {
+    let text: String = (0..20_000).map(|n| format!("record {n}\n")).collect();
+    let event = event(&text);
+    let whole = sealed(&event, &ID);
+    assert!(whole.bytes.len() < text.len() / 2, "{} bytes", whole.bytes.len());
+    let payload = Payload::of(&whole.bytes, &ID, &whole.id).unwrap();
+    let raw = payload.open(Group::Raw, &LOG_KEY, key_of(&event)).unwrap();
+    assert!(raw.text.ends_with(text.as_bytes()));
 }
 
 /// What is sealed has one form: nothing behind the end of what is packed, no other way of packing, nothing that is cut.
 #[test]
 fn what_is_packed_otherwise_is_refused() {
     let (text, refused) = (b"some text".to_vec(), Err(OpenError::Mismatch(Group::Origin)));
-    let packed = deflated([text.clone()].into_iter());
-    assert_eq!(open_origin(&[&packed[..], &[0]].concat(), &text), refused, "something follows");
-    for cut in 0..packed.len() {
-        assert_eq!(open_origin(&packed[..cut], &text), refused, "cut at {cut}");
+    for packed in [deflated([text.clone()].into_iter()), by_zstd(&text)] {
+        assert_eq!(open_origin(&[&packed[..], &[0]].concat(), &text), refused, "something follows");
+        for cut in 0..packed.len() {
+            assert_eq!(open_origin(&packed[..cut], &text), refused, "cut at {cut}");
+        }
     }
-    for how in 2..=u8::MAX {
+    for how in 3..=u8::MAX {
         assert_eq!(open_origin(&[&[how][..], &text].concat(), &text), refused, "packed as {how}");
     }
     assert_eq!(open_origin(&[], b""), refused);

@@ -49,12 +49,31 @@ fn events() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// What packs well, and is long enough that its length takes two bytes.
+fn long_events() -> Vec<(&'static str, Value)> {
+    let records = [
+        r#"{"eventVersion":"1.08","userIdentity":{"type":"IAMUser","principalId":"AIDA0EXAMPLE","arn":"arn:aws:iam::111122223333:user/alice",
+            "accountId":"111122223333","userName":"alice"},"eventTime":"2026-03-01T09:30:00Z","eventSource":"s3.amazonaws.com","eventName":"GetObject",
+            "awsRegion":"us-east-1","sourceIPAddress":"192.0.2.7","userAgent":"aws-cli/2.15","requestParameters":{"bucketName":"papers","key":"alice/1"},
+            "responseElements":null,"readOnly":true,"eventType":"AwsApiCall","managementEvent":false,"recipientAccountId":"111122223333"}"#.to_owned(),
+        (0..400).map(|n| format!("line {n} of a record that is longer than a text\n")).collect(),
+    ];
+    let event = |(name, text): (&'static str, String)| {
+        let event = json!({ "action": "GetObject", "actor": {"kind": "user", "id": "arn:aws:iam::111122223333:user/alice", "name": "alice"},
+            "outcome": "success", "source": {"product": "cloudtrail", "service": "s3.amazonaws.com"}, "labels": {"account": "111122223333", "region": "us-east-1"},
+            "context": {"ip": "192.0.2.7", "user_agent": "aws-cli/2.15 Python/3.11 Linux/5.10 exe/x86_64.amzn.2 prompt/off command/s3api.get-object"},
+            "raw": {"format": "cloudtrail/v1", "text": text} });
+        (name, event)
+    };
+    ["a-record", "a-long-record"].into_iter().zip(records).map(event).collect()
+}
+
 fn subject(party: &Party) -> Subject {
     let digest = |of: &str| -> [u8; 32] { Sha256::digest(format!("{of} {}", party.subject())).into() };
     Subject { reference: Ref(*digest("reference").first_chunk().unwrap()), key: SecretKey(digest("key")) }
 }
 
-fn made() -> Vec<Value> {
+fn made(events: Vec<(&str, Value)>) -> Vec<Value> {
     let (log_key, pad) = (SecretKey([3; 32]), [5; 32]);
     let case = |((name, event), n): ((&str, Value), u8)| {
         let id = [0x40 + n; 16];
@@ -76,7 +95,7 @@ fn made() -> Vec<Value> {
             "event": parsed,
         })
     };
-    events().into_iter().zip(0..).map(case).collect()
+    events.into_iter().zip(0..).map(case).collect()
 }
 
 fn shown(opened: &Opened) -> Value {
@@ -99,14 +118,23 @@ fn open_all(
     payload.groups().map(|group| payload.open(group, log_key, key_of).unwrap()).collect()
 }
 
+const ABOUT: &str =
+    "sealed payloads, the keys that open them, the salt and text of each group, and the event that they say";
+
+/// Packed by deflate, as nothing is any more.
 pub(crate) fn stored() -> Vec<Value> {
-    let about = "sealed payloads, the keys that open them, the salt and text of each group, and the event that they say";
-    cases("payloads-v1.json", about, made)
+    cases("payloads-v1.json", ABOUT, || made(events()))
+}
+
+/// Packed by deflate, and by zstd.
+fn all() -> Vec<Value> {
+    let packed_by_zstd = cases("payloads-v2.json", ABOUT, || made([events(), long_events()].concat()));
+    [stored(), packed_by_zstd].concat()
 }
 
 #[test]
 fn every_payload_opens_as_ever() {
-    for case in stored() {
+    for case in all() {
         let name = vectors::name(&case);
         let claimed = PayloadId { commitment: array(&case, "commitment"), digest: array(&case, "digest") };
         let keys: BTreeMap<String, String> = serde_json::from_value(case["subject_keys"].clone()).unwrap();

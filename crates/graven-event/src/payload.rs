@@ -64,8 +64,8 @@
 //! The contents of both are vocabulary: that of the files that deflate uses (`…-v1.dict`, written by hand), and for groups 8 KiB more that
 //! zstd's trainer chose. It chose among made-up events of APIs and the groups of real records of seven systems
 //! (`tests/vectors/events`), in which each run of letters and digits that is not a word of that vocabulary or of two independent sets of
-//! records had been replaced by random ones. So there is nobody in them. On a quarter of the records, which the trainer did not
-//! see, groups take as much as by deflate or less, and an eleventh of the time.
+//! records had been replaced by random ones. So there is nobody in them. Of events that the trainer did not see, the groups take 208 bytes
+//! (APIs), 243 (CloudTrail) and 82 to 272 (the six others), where deflate took 262, 252 and 61 to 288, in about a tenth of its time.
 //!
 //! # Packed by deflate
 //! The dictionary of a group is `groups-v1.dict`. That of `raw` is `records-v1.dict` and then the texts of all other groups by rising

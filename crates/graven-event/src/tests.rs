@@ -240,3 +240,27 @@ fn what_is_no_event_is_refused_by_its_field() {
     assert_eq!(refused(|event| event.scope.used = vec!["a\u{1b}".into()]), "scope");
     assert_eq!(refused(|event| event.about = vec![Party::new("user", "x"); 33]), "about");
 }
+
+#[test]
+fn an_event_is_found_by_the_same_before_it_is_sealed_and_after() {
+    use crate::query::{Blinder, terms};
+
+    let least = r#"{"action": "auth.login", "actor": "alice", "outcome": "success"}"#;
+    for event in [event(), serde_json::from_str(least).unwrap()] {
+        let sealed = sealed(&event);
+        let frame = frame(&event, &sealed);
+        let blinder = Blinder::new(&LOG_KEY);
+        let is_found_by = |group: &Group| !matches!(group, Group::Changes | Group::Raw);
+        let about = sealed.about.iter().filter(|(group, _)| is_found_by(group));
+        let about = about.map(|(group, people)| (*group, &people[..]));
+        let before = terms(&frame, &View::to_find(&event), about, &blinder);
+
+        let payload = Payload::of(&sealed.bytes, &ID, &sealed.id).unwrap();
+        let mut view = View::default();
+        for group in payload.groups().filter(is_found_by) {
+            view.add(group, &payload.open(group, &LOG_KEY, key_of("nobody")).unwrap().text).unwrap();
+        }
+        let owners = payload.owners().filter(|(group, _)| is_found_by(group));
+        assert_eq!(before, terms(&frame, &view, owners, &blinder));
+    }
+}

@@ -1,4 +1,4 @@
-"""Reads leaves, sealed payloads and disclosures of a log of events with the standard library alone.
+"""Reads leaves, sealed payloads and disclosures of a log of events with the standard library alone (before Python 3.14, and zstandard).
 
 Written from the drawings in the documentation of graven-event's `frame`, `facts`, `codec`, `group`, `payload` and `disclosure`.
 
@@ -321,15 +321,37 @@ def root(hashes):
 WAYS = set()
 
 
-def inflate(packed, dictionary):
+def unpack(packed, group, others, dictionaries):
     WAYS.add(packed[0])
     if packed[0] == 0:
         return packed[1:]
-    assert packed[0] == 1
-    stream = zlib.decompressobj(-15, zdict=dictionary[-32768:])
-    text = stream.decompress(packed[1:]) + stream.flush()
-    assert stream.eof and not stream.unused_data
+    kind = "records" if group == 7 else "groups"
+    if packed[0] == 1:
+        before = (dictionaries[kind, 1] + (others if group == 7 else b""))[-32768:]
+        stream = zlib.decompressobj(-15, zdict=before)
+        text = stream.decompress(packed[1:]) + stream.flush()
+        assert stream.eof and not stream.unused_data
+        return text
+    assert packed[0] == 2
+    width, least = {0x20: (1, 0), 0x60: (2, 256), 0xA0: (4, 65792)}[packed[1]]
+    length = int.from_bytes(packed[2 : 2 + width], "little") + (256 if width == 2 else 0)
+    assert least <= length <= 1310720
+    stream = zstd_stream(dictionaries[kind, 2] + (others[-32768:] if group == 7 else b""))
+    text = stream.decompress(b"\x28\xb5\x2f\xfd" + packed[1:])
+    assert stream.eof and not stream.unused_data and len(text) == length
     return text
+
+
+def zstd_stream(dictionary):
+    try:
+        from compression import zstd
+
+        return zstd.ZstdDecompressor(zstd_dict=zstd.ZstdDict(dictionary))
+    except ImportError:
+        import zstandard
+
+        whole = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_FULLDICT)
+        return zstandard.ZstdDecompressor(dict_data=whole).decompressobj()
 
 
 def read_payload(data, leaf_id, log_key, keys, dictionaries):
@@ -359,11 +381,9 @@ def read_payload(data, leaf_id, log_key, keys, dictionaries):
         material = log_key + b"".join(keys[subject.hex()] for subject in about)
         secret = hkdf(material, leaf_id, b"graven payload v1" + bytes([group]), 64)
         packed = unseal(secret[:32], data_of, leaf_id + bytes([group]) + b"".join(about))
-        after = dictionaries["groups"]
-        if group == 7:
-            assert about == subjects
-            after = dictionaries["records"] + b"".join(texts[other] for other in sorted(texts))
-        texts[group], salts[group] = inflate(packed, after), secret[32:]
+        assert group != 7 or about == subjects
+        others = b"".join(texts[other] for other in sorted(texts))
+        texts[group], salts[group] = unpack(packed, group, others, dictionaries), secret[32:]
         assert group_hash(group, salts[group], texts[group]) == hashes[group]
     return [hashes[group] for group in range(1, 9)], dict(sorted(texts.items())), salts
 
@@ -402,7 +422,7 @@ def main(folder, dictionaries):
         leaf = bytes.fromhex(case["leaf"])
         assert frame(leaf) == case["frame"], case["name"]
         assert leaf_hash(leaf).hex() == case["leaf_hash"], case["name"]
-    payloads = load("payloads-v1.json")
+    payloads = load("payloads-v1.json") + load("payloads-v2.json")
     for case in payloads:
         data, unhex = base64.b64decode(case["payload_b64"]), bytes.fromhex
         assert sha256(data).hex() == case["digest"]
@@ -417,7 +437,7 @@ def main(folder, dictionaries):
         expected = {name: value for name, value in case["event"].items() if name not in ("action", "outcome", "time", "scope")}
         expected.get("source", {}).pop("product", None)
         assert event_of(texts) == {name: value for name, value in expected.items() if value != {}}, case["name"]
-    assert WAYS == {0, 1}, "no vector for a way of packing"
+    assert WAYS == {0, 1, 2}, "no vector for a way of packing"
     disclosures = load("disclosures-v1.json")
     for case in disclosures:
         leaf, says, hashes, shown, proof = read_disclosure(case["text"])
@@ -433,4 +453,4 @@ def main(folder, dictionaries):
 
 if __name__ == "__main__":
     beside = Path(sys.argv[2])
-    main(Path(sys.argv[1]), {name: (beside / f"{name}-v1.dict").read_bytes() for name in ("groups", "records")})
+    main(Path(sys.argv[1]), {(name, version): (beside / f"{name}-v{version}.dict").read_bytes() for name in ("groups", "records") for version in (1, 2)})

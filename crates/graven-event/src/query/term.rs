@@ -131,6 +131,11 @@ impl Term {
         bytes.get(1).copied().unwrap_or(0)
     }
 
+    /// Whether its value stands in clear, so that it can be asked for by how it begins.
+    pub fn is_clear(bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|field| (Field::Action as u8..OWNER).contains(field))
+    }
+
     /// The group and the person that an owner's term names.
     pub fn as_owner(bytes: &[u8]) -> Option<(u8, Ref)> {
         let ([OWNER, group], reference) = bytes.split_first_chunk::<2>()? else { return None };
