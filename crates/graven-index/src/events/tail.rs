@@ -1,6 +1,6 @@
 //! The newest leaves, in memory: at most one chunk of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use graven_event::Ref;
 use graven_event::query::Term;
@@ -18,12 +18,21 @@ pub(crate) struct Tail {
     pub(crate) times: Times,
     /// The leaf hash of the last one.
     pub(crate) last: Hash,
-    terms: BTreeMap<Vec<u8>, Vec<u16>>,
+    /// Terms in clear: few, seen again and again, and asked for by how they begin.
+    clear: BTreeMap<Vec<u8>, Vec<u16>>,
+    /// Keyed hashes and references: many new ones with each leaf, and asked for as they are.
+    blind: HashMap<Vec<u8>, Vec<u16>>,
 }
 
 impl Tail {
     pub(crate) fn begin(start: u64) -> Self {
-        Self { start, times: Times::default(), last: Hash::from([0; 32]), terms: BTreeMap::new() }
+        Self {
+            start,
+            times: Times::default(),
+            last: Hash::from([0; 32]),
+            clear: BTreeMap::new(),
+            blind: HashMap::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -42,18 +51,24 @@ impl Tail {
         let dead = dead_groups(entry.terms.iter().map(Term::as_bytes), erased);
         for term in entry.terms {
             if !dead.contains(&Term::group_number(term.as_bytes())) {
-                self.terms.entry(term.into_bytes()).or_default().push(place);
+                let term = term.into_bytes();
+                match Term::is_clear(&term) {
+                    true => self.clear.entry(term).or_default().push(place),
+                    false => self.blind.entry(term).or_default().push(place),
+                }
             }
         }
     }
 
     pub(crate) fn term(&self, term: &[u8]) -> Option<Bits> {
-        self.terms.get(term).map(|places| Bits::of(places))
+        let places = if Term::is_clear(term) { self.clear.get(term) } else { self.blind.get(term) };
+        places.map(|places| Bits::of(places))
     }
 
+    /// Where terms in clear are that begin so.
     pub(crate) fn beginning_with(&self, term: &[u8]) -> Option<Bits> {
         let mut found: Option<Bits> = None;
-        for (_, places) in self.terms.range(term.to_vec()..).take_while(|(key, _)| key.starts_with(term)) {
+        for (_, places) in self.clear.range(term.to_vec()..).take_while(|(key, _)| key.starts_with(term)) {
             let bits = found.get_or_insert_default();
             places.iter().for_each(|place| bits.insert(*place));
         }
@@ -62,7 +77,9 @@ impl Tail {
 
     /// Its terms in order, each with its list.
     pub(crate) fn postings(&self) -> impl Iterator<Item = Posting> + '_ {
-        self.terms.iter().map(|(term, places)| {
+        let mut all: Vec<(&Vec<u8>, &Vec<u16>)> = self.terms().collect();
+        all.sort_unstable_by_key(|(term, _)| *term);
+        all.into_iter().map(|(term, places)| {
             let count = u32::try_from(places.len()).expect("a chunk's places");
             let list = List { chunk: 0, count, data: encode_places(places) };
             Posting { term: term.clone(), lists: vec![list] }
@@ -72,18 +89,24 @@ impl Tail {
     /// Takes out what the erased would be found by. `false`: there is nothing of them.
     pub(crate) fn erase(&mut self, erased: &BTreeSet<Ref>) -> bool {
         let mut dead: BTreeMap<u8, Bits> = BTreeMap::new();
-        for (term, places) in &self.terms {
+        for (term, places) in self.terms() {
             if let Some((group, _)) = Term::as_owner(term).filter(|(_, owner)| erased.contains(owner)) {
                 dead.entry(group).or_default().or(&Bits::of(places));
             }
         }
-        self.terms.retain(|term, places| {
+        let has_places = |term: &Vec<u8>, places: &mut Vec<u16>| {
             if let Some(dead) = dead.get(&Term::group_number(term)) {
                 places.retain(|place| !dead.contains(*place));
             }
             !places.is_empty()
-        });
+        };
+        self.clear.retain(has_places);
+        self.blind.retain(has_places);
         !dead.is_empty()
+    }
+
+    fn terms(&self) -> impl Iterator<Item = (&Vec<u8>, &Vec<u16>)> {
+        self.clear.iter().chain(&self.blind)
     }
 }
 
