@@ -9,6 +9,9 @@ import { createInterface } from 'node:readline';
 import assert from 'node:assert/strict';
 import { serve } from './provider.mjs';
 
+// The provider's own advice is for people; standard output is for the test.
+console.info = console.error;
+
 const CALLBACK = 'https://app.example.com/callback';
 const SCOPE = 'openid offline_access documents:read';
 const PASSWORD = 'correct-horse-canary';
