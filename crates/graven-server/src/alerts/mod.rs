@@ -65,6 +65,6 @@ impl AlertService for AlertApi {
         &self,
         request: Request<v1::WatchAlertsRequest>,
     ) -> Result<Response<Self::WatchAlertsStream>, Status> {
-        watch::open(&self.core, request).await.map(Response::new)
+        watch::open(&self.core, &request).await.map(Response::new)
     }
 }

@@ -96,14 +96,14 @@ impl Trying {
             if let Some(tried) = tried {
                 self.trial = Some(trial);
                 // Whoever tries one may `reveal`.
-                self.told = messages(Names::known(&self.book, true), tried);
+                self.told = messages(Names::known(&self.book, true), &tried);
             }
         }
     }
 }
 
 /// What was found, in messages that are not too long. Only the last one says how far it was looked.
-fn messages(names: Names<'_>, tried: Tried) -> VecDeque<TestRuleResponse> {
+fn messages(names: Names<'_>, tried: &Tried) -> VecDeque<TestRuleResponse> {
     let mut messages = VecDeque::new();
     let (mut alerts, mut bytes) = (Vec::new(), 0);
     for alert in &tried.alerts {

@@ -19,19 +19,19 @@ const WORDS: Words = Words { open: "graven.alerts.watch.open", close: "graven.al
 /// `WatchAlerts`.
 pub(super) async fn open(
     core: &Arc<Core>,
-    request: Request<v1::WatchAlertsRequest>,
+    request: &Request<v1::WatchAlertsRequest>,
 ) -> Result<Answers<WatchAlertsResponse>, Status> {
     let asked = request.get_ref();
-    let admitted = admit(core, &request, &asked.log, Permission::Query)?;
+    let admitted = admit(core, request, &asked.log, Permission::Query)?;
     let from = From { index: asked.from_index, now: asked.from_now };
     let at_least = rules::severity(asked.min_severity, "min_severity")?;
-    let may_reveal = may(core, &request, &admitted.book.log().meta().name, Permission::Reveal);
+    let may_reveal = may(core, request, &admitted.book.log().meta().name, Permission::Reveal);
     let (book, failing) = (admitted.book.clone(), core.clone());
     let look = Box::new(move |range| {
         let (book, core) = (book.clone(), failing.clone());
         Box::pin(blocking(move || look(&core, &book, range, at_least, may_reveal))) as _
     });
-    follow::open(core, &request, admitted, from, WORDS, look).await
+    follow::open(core, request, admitted, from, WORDS, look).await
 }
 
 fn look(

@@ -27,7 +27,7 @@ struct Found {
     size: u64,
 }
 
-pub(super) async fn answer(call: Call<'_>) -> Result<Response<Body>, Fault> {
+pub(super) async fn answer(call: &Call<'_>) -> Result<Response<Body>, Fault> {
     call.allow(Permission::Check).await?;
     let (audit, book) = call.book()?;
     let wanted = fields::resource(call.form.resource.as_deref().unwrap_or_default(), "resource").map_err(

@@ -108,8 +108,8 @@ async fn respond(
     let form = Form::parse(&received).map_err(|why| Fault::invalid(StatusCode::BAD_REQUEST, why))?;
     let call = Call { core, request, caller, log, form };
     match endpoint {
-        Endpoint::Introspect => introspect::answer(call).await,
-        Endpoint::Revoke => revoke::answer(call).await,
+        Endpoint::Introspect => introspect::answer(&call).await,
+        Endpoint::Revoke => revoke::answer(&call).await,
     }
 }
 

@@ -18,10 +18,10 @@ use crate::access::{KnownBy, Permission};
 use crate::audit::{APPLICATION, party, principal};
 use crate::scopes::context;
 
-pub(super) async fn answer(call: Call<'_>) -> Result<Response<Body>, Fault> {
+pub(super) async fn answer(call: &Call<'_>) -> Result<Response<Body>, Fault> {
     let Ok(examined) = call.examine().await? else { return Ok(done()) };
     let client = examined.token.client_id.as_deref();
-    let own = client.filter(|client| is_own(&call, &examined, client));
+    let own = client.filter(|client| is_own(call, &examined, client));
     if own.is_none() {
         call.allow(Permission::Scope).await?;
     }

@@ -67,13 +67,13 @@ fn asked(wanted: v1::CheckAccessRequest, caller: &str) -> Result<Asked<'_>, Refu
         action: fields::line(&action, "action")?,
         scopes: fields::scopes(&wanted.scopes, "scopes")?,
         resource: fields::resource(&wanted.resource, "resource")?,
-        token: wanted.token.map(shown).transpose()?,
+        token: wanted.token.as_ref().map(shown).transpose()?,
         context: wanted.context.map(context).transpose()?.unwrap_or_default(),
         freshness: freshness(wanted.consistency)?,
     })
 }
 
-fn shown(token: v1::CheckedToken) -> Result<ShownToken, Refusal> {
+fn shown(token: &v1::CheckedToken) -> Result<ShownToken, Refusal> {
     Ok(ShownToken {
         issuer: fields::token_text(&token.issuer, "token.issuer")?,
         id: fields::token_text(&token.id, "token.id")?,

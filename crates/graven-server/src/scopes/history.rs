@@ -31,10 +31,10 @@ const MAX_GRANTS: usize = 128;
 /// `GrantHistory`.
 pub(super) async fn history(
     core: &Arc<Core>,
-    request: Request<v1::GrantHistoryRequest>,
+    request: &Request<v1::GrantHistoryRequest>,
 ) -> Result<v1::GrantHistoryResponse, Status> {
-    let reading = Reading::begin(core, &request, &request.get_ref().log)?;
-    let names = reading.names(core, &request);
+    let reading = Reading::begin(core, request, &request.get_ref().log)?;
+    let names = reading.names(core, request);
     let deadline = wait::deadline(request.metadata());
     let asked = request.get_ref();
     let client = fields::name(&asked.client, "client")?;
@@ -86,10 +86,10 @@ fn newest(mut steps: Vec<v1::HistoryStep>) -> (Vec<v1::HistoryStep>, bool) {
 /// `ExplainDecision`.
 pub(super) async fn explain(
     core: &Arc<Core>,
-    request: Request<v1::ExplainDecisionRequest>,
+    request: &Request<v1::ExplainDecisionRequest>,
 ) -> Result<v1::ExplainDecisionResponse, Status> {
-    let reading = Reading::begin(core, &request, &request.get_ref().log)?;
-    let names = reading.names(core, &request);
+    let reading = Reading::begin(core, request, &request.get_ref().log)?;
+    let names = reading.names(core, request);
     let (deadline, index) = (wait::deadline(request.metadata()), request.get_ref().index);
     rpc::note_index(index);
     let book = &reading.book;

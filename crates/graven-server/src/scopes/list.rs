@@ -28,10 +28,10 @@ const CLOSED_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 /// `ListScopes`.
 pub(super) async fn scopes(
     core: &Core,
-    request: Request<v1::ListScopesRequest>,
+    request: &Request<v1::ListScopesRequest>,
 ) -> Result<v1::ListScopesResponse, Status> {
-    let reading = Reading::begin(core, &request, &request.get_ref().log)?;
-    let names = reading.names(core, &request);
+    let reading = Reading::begin(core, request, &request.get_ref().log)?;
+    let names = reading.names(core, request);
     let asked = request.get_ref();
     let after = match asked.page_token.as_str() {
         "" => None,
@@ -60,10 +60,10 @@ pub(super) async fn scopes(
 /// `ListGrants`.
 pub(super) async fn grants(
     core: &Core,
-    request: Request<v1::ListGrantsRequest>,
+    request: &Request<v1::ListGrantsRequest>,
 ) -> Result<v1::ListGrantsResponse, Status> {
-    let reading = Reading::begin(core, &request, &request.get_ref().log)?;
-    let names = reading.names(core, &request);
+    let reading = Reading::begin(core, request, &request.get_ref().log)?;
+    let names = reading.names(core, request);
     let asked = request.get_ref();
     let wanted = Wanted::of(asked, &reading.book)?;
     let after = match asked.page_token.as_str() {
@@ -88,10 +88,10 @@ pub(super) async fn grants(
 /// `ListUnused`.
 pub(super) async fn unused(
     core: &Core,
-    request: Request<v1::ListUnusedRequest>,
+    request: &Request<v1::ListUnusedRequest>,
 ) -> Result<v1::ListUnusedResponse, Status> {
-    let reading = Reading::begin(core, &request, &request.get_ref().log)?;
-    let names = reading.names(core, &request);
+    let reading = Reading::begin(core, request, &request.get_ref().log)?;
+    let names = reading.names(core, request);
     let since = fields::needed_time(request.get_ref().since.as_ref(), "since")?;
     let (state, now) = reading.state(core, None).await?;
     let mut page = Page::of(MAX_PAGE);
@@ -115,9 +115,9 @@ pub(super) async fn unused(
 /// `ListReviews`.
 pub(super) async fn reviews(
     core: &Core,
-    request: Request<v1::ListReviewsRequest>,
+    request: &Request<v1::ListReviewsRequest>,
 ) -> Result<v1::ListReviewsResponse, Status> {
-    let reading = Reading::begin(core, &request, &request.get_ref().log)?;
+    let reading = Reading::begin(core, request, &request.get_ref().log)?;
     let (state, now) = reading.state(core, None).await?;
     let closed_for = u64::try_from(CLOSED_FOR.as_nanos()).unwrap_or(u64::MAX);
     let is_shown =

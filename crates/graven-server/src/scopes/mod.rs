@@ -120,26 +120,26 @@ impl ScopeService for ScopeApi {
         &self,
         request: Request<v1::ExplainDecisionRequest>,
     ) -> Answer<v1::ExplainDecisionResponse> {
-        history::explain(&self.core, request).await.map(Response::new)
+        history::explain(&self.core, &request).await.map(Response::new)
     }
 
     async fn list_scopes(&self, request: Request<v1::ListScopesRequest>) -> Answer<v1::ListScopesResponse> {
-        list::scopes(&self.core, request).await.map(Response::new)
+        list::scopes(&self.core, &request).await.map(Response::new)
     }
 
     async fn list_grants(&self, request: Request<v1::ListGrantsRequest>) -> Answer<v1::ListGrantsResponse> {
-        list::grants(&self.core, request).await.map(Response::new)
+        list::grants(&self.core, &request).await.map(Response::new)
     }
 
     async fn grant_history(
         &self,
         request: Request<v1::GrantHistoryRequest>,
     ) -> Answer<v1::GrantHistoryResponse> {
-        history::history(&self.core, request).await.map(Response::new)
+        history::history(&self.core, &request).await.map(Response::new)
     }
 
     async fn list_unused(&self, request: Request<v1::ListUnusedRequest>) -> Answer<v1::ListUnusedResponse> {
-        list::unused(&self.core, request).await.map(Response::new)
+        list::unused(&self.core, &request).await.map(Response::new)
     }
 
     async fn open_review(&self, request: Request<v1::OpenReviewRequest>) -> Answer<v1::CommandResponse> {
@@ -158,10 +158,10 @@ impl ScopeService for ScopeApi {
         &self,
         request: Request<v1::ListReviewsRequest>,
     ) -> Answer<v1::ListReviewsResponse> {
-        list::reviews(&self.core, request).await.map(Response::new)
+        list::reviews(&self.core, &request).await.map(Response::new)
     }
 
     async fn watch(&self, request: Request<v1::WatchScopesRequest>) -> Answer<Self::WatchStream> {
-        watch::open(&self.core, request).await.map(Response::new)
+        watch::open(&self.core, &request).await.map(Response::new)
     }
 }

@@ -17,19 +17,19 @@ const WORDS: Words = Words { open: "graven.scopes.watch.open", close: "graven.sc
 /// `Watch`.
 pub(super) async fn open(
     core: &Arc<Core>,
-    request: Request<v1::WatchScopesRequest>,
+    request: &Request<v1::WatchScopesRequest>,
 ) -> Result<Answers<WatchScopesResponse>, Status> {
     let asked = request.get_ref();
-    let admitted = admit(core, &request, &asked.log, Permission::Query)?;
+    let admitted = admit(core, request, &asked.log, Permission::Query)?;
     let from = From { index: asked.from_index, now: asked.from_now };
-    let may_reveal = may(core, &request, &admitted.book.log().meta().name, Permission::Reveal);
+    let may_reveal = may(core, request, &admitted.book.log().meta().name, Permission::Reveal);
     let Admitted { audit, book } = &admitted;
     let (audit, book, failing) = (audit.clone(), book.clone(), core.clone());
     let look = Box::new(move |range| {
         let (audit, book, core) = (audit.clone(), book.clone(), failing.clone());
         Box::pin(async move { look(&core, &audit, &book, range, may_reveal).await }) as _
     });
-    follow::open(core, &request, admitted, from, WORDS, look).await
+    follow::open(core, request, admitted, from, WORDS, look).await
 }
 
 async fn look(
