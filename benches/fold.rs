@@ -10,7 +10,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use graven_event::facts::{Command, DecisionFacts, Genesis, KeyText, ScopeCommand};
+use graven_event::alerts::{BUILTIN, Builtin};
+use graven_event::facts::{Command, DecisionFacts, Genesis, KeyText, RuleFacts, ScopeCommand};
 use graven_event::scopes::{RULES, Reason, ScopeState};
 use graven_event::{Facts, Frame, LogState, Ref, Time, Word};
 use graven_merkle::{Hash, leaf_hash};
@@ -27,12 +28,14 @@ fn main() {
     let bytes: usize = leaves.iter().map(Vec::len).sum();
     println!("{} leaves of {} B on average", leaves.len(), bytes / leaves.len());
     let (mut folds, mut wholes, mut hashes, mut ratios) = (vec![], vec![], vec![], vec![]);
+    let mut watched = vec![];
     for _ in 0..ROUNDS {
         let hashing = rate(leaves.len(), || {
             leaves.iter().map(|leaf| leaf_hash(leaf)).fold(0, |all, hash| all ^ hash.as_bytes()[0])
         });
         let folding = rate(leaves.len(), || fold(&frames));
-        wholes.push(rate(leaves.len(), || whole(&frames)));
+        wholes.push(rate(leaves.len(), || whole(&frames, &[])));
+        watched.push(rate(leaves.len(), || whole(&frames, &Builtin::ALL)));
         ratios.push(folding / hashing);
         folds.push(folding);
         hashes.push(hashing);
@@ -47,7 +50,8 @@ fn main() {
         "fold with producers, rules of keeping and alerts: {:.2} million leaves/s",
         median(&mut wholes) / 1e6
     );
-    let state = whole(&frames);
+    println!("with all built-in rules applied: {:.2} million leaves/s", median(&mut watched) / 1e6);
+    let state = whole(&frames, &[]);
     decide(&state.scopes);
     snapshot(&state);
 }
@@ -61,9 +65,12 @@ fn fold(frames: &[Frame]) -> usize {
     state.grants().count()
 }
 
-fn whole(frames: &[Frame]) -> LogState {
+/// With some rules applied after the first leaf.
+fn whole(frames: &[Frame], rules: &[Builtin]) -> LogState {
     let mut state = LogState::default();
-    for frame in frames {
+    let (first, others) = frames.split_at(1);
+    let rules: Vec<Frame> = rules.iter().map(|rule| frame(0, Facts::Rule(applied(*rule)))).collect();
+    for frame in first.iter().chain(&rules).chain(others) {
         black_box(state.take(frame, Hash::from([7; 32])));
     }
     state
@@ -191,6 +198,17 @@ fn genesis() -> Genesis {
     let recovery = KeyText::new("log.example+1+key").unwrap();
     let administrators = vec![reference(1, 0), reference(1, 1)];
     Genesis { origin, kind, recovery, administrators, signature: Some(vec![1]) }
+}
+
+fn applied(rule: Builtin) -> RuleFacts {
+    RuleFacts {
+        rule: rule.hash(),
+        name: rule.word(),
+        language: word(BUILTIN),
+        severity: rule.severity(),
+        by: reference(1, 0),
+        source: Some(rule.source().as_bytes().to_vec()),
+    }
 }
 
 fn command(at: u64, command: ScopeCommand) -> Frame {
