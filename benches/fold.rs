@@ -169,7 +169,7 @@ fn log(wanted: u64) -> Vec<Frame> {
 }
 
 fn decision(state: &ScopeState, at: u64, grant: u64, random: u64) -> Frame {
-    let asked = if random % 2 == 0 { ask(grant) } else { with_token(grant) };
+    let asked = if random.is_multiple_of(2) { ask(grant) } else { with_token(grant) };
     let asked = DecisionFacts { decided_at: Time::from_seconds(at).0, ..asked };
     let verdict = state.decide(&asked);
     let (grants, reason) = (verdict.grants.clone(), verdict.reason.word());

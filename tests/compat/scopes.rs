@@ -58,7 +58,7 @@ pub(crate) fn objects(shape: impl Fn(&str, &Value, &mut Facts)) -> Facts {
     );
     tell("rules list --json", &by("alice", "rules list --json"));
     tell("rules enable --json", &by("alice", "rules enable first-use --json"));
-    by("carol", "scopes request console --scope payroll.read").ok();
+    by("carol", "scopes request console --scope payroll.read --expires 30days").ok();
     by("alice", "check --client console --scope payroll.read --wait published");
     tell("rules retire --json", &by("alice", "rules retire first-use --json"));
     tell("replay --client --json", &by("alice", "replay --client billing --json"));

@@ -179,7 +179,7 @@ impl Office {
     pub(crate) async fn freeze(&self) {
         let mut admin =
             AdminServiceClient::with_interceptor(self.channel().await, badge(&self.bench, "alice"));
-        admin.freeze_log(FreezeLogRequest { log: LOG.to_owned(), ..Default::default() }).await.unwrap();
+        admin.freeze_log(FreezeLogRequest { log: LOG.to_owned() }).await.unwrap();
     }
 
     /// All decisions of the log, once all of it is published.
@@ -189,8 +189,7 @@ impl Office {
         let mut logs = LogServiceClient::with_interceptor(self.channel().await, badge(&self.bench, "alice"));
         let begun = Instant::now();
         loop {
-            let head =
-                logs.get_tree_head(GetTreeHeadRequest { log: LOG.to_owned(), ..Default::default() }).await;
+            let head = logs.get_tree_head(GetTreeHeadRequest { log: LOG.to_owned() }).await;
             if head.unwrap().into_inner().head.unwrap().size > last {
                 break;
             }

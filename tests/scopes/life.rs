@@ -31,7 +31,7 @@ async fn a_grant_is_asked_for_approved_used_narrowed_renewed_and_revoked() {
     };
     let allowed = house.check_as(request).await.unwrap();
     assert_eq!((allowed.allowed, allowed.reason.as_str(), allowed.aggregated), (true, "granted", false));
-    assert_eq!(allowed.grants, [asked.id.clone()]);
+    assert_eq!(allowed.grants, std::slice::from_ref(&asked.id));
     assert!(!allowed.proof.is_empty() && allowed.state_size <= allowed.index);
     let facts = decision(&allowed.leaf);
     assert_eq!((facts.action.as_str(), facts.reason.as_str()), ("data.read", "granted"));
@@ -164,7 +164,7 @@ async fn a_review_keeps_what_is_attested_and_ends_the_rest() {
     assert_eq!(house.check("b", &["pay.read"]).await.reason, "grant-revoked", "at once");
     let list = || v1::ListReviewsRequest { log: log() };
     let shown = house.scopes("root").list_reviews(list()).await.unwrap().into_inner().reviews;
-    assert_eq!(shown[0].open, [forgotten.clone()]);
+    assert_eq!(shown[0].open, std::slice::from_ref(&forgotten));
     let closing = v1::CloseReviewRequest { log: log(), review: review.clone(), ..Default::default() };
     house.scopes("root").close_review(closing).await.unwrap();
     assert!(house.check("a", &["pay.read"]).await.allowed);

@@ -130,6 +130,8 @@ impl Val for Pattern {
 
 impl StaticVal for Pattern {}
 
+// The interpreter hands its arguments over.
+#[allow(clippy::needless_pass_by_value)]
 fn matches<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let [text, pattern] = &arguments[..] else { return Err(ExecutionError::MissingArgumentOrTarget) };
     let found = (text.downcast_ref::<CelString>(), pattern.downcast_ref::<Pattern>());

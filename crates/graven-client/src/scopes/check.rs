@@ -260,7 +260,7 @@ fn checked(asked: &Check, answer: v1::CheckAccessResponse) -> Result<Decided, Re
         recorded: (!answer.aggregated).then_some((leaf_index("index", answer.index)?, answer.leaf)),
         reason: answer.reason,
     };
-    if decided.allowed != (decided.reason == GRANTED) || decided.allowed != !decided.grants.is_empty() {
+    if decided.allowed != (decided.reason == GRANTED) || decided.allowed == decided.grants.is_empty() {
         return Err(ReadError::WrongAnswer("a decision that contradicts its reason"));
     }
     let enough = match asked.freshness {

@@ -119,7 +119,7 @@ impl ScopeLog {
             scopes.list_reviews(request).await
         })
         .await?;
-        let reviews = answer.reviews.into_iter().map(ReportedReview::of).collect::<Result<_, _>>()?;
+        let reviews = answer.reviews.iter().map(ReportedReview::of).collect::<Result<_, _>>()?;
         Ok(ReportedReviews { reviews, is_truncated: answer.truncated })
     }
 }

@@ -244,7 +244,7 @@ impl ReportedGrant {
 }
 
 impl ReportedReview {
-    pub(super) fn of(message: v1::Review) -> Result<Self, ReadError> {
+    pub(super) fn of(message: &v1::Review) -> Result<Self, ReadError> {
         let numbers = |texts: &[String]| texts.iter().map(|text| number(text)).collect::<Result<Vec<_>, _>>();
         Ok(Self {
             review: number(&message.review)?,

@@ -31,12 +31,12 @@ const NEVER: Malformed = Malformed("alerts that no log has");
 impl Watcher {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
-        put(&mut bytes, &(self.rules.len() as u16).to_be_bytes());
+        put(&mut bytes, &narrow::<u16>(self.rules.len()).to_be_bytes());
         for applied in self.rules.values() {
             let facts = applied.facts.encode();
             put(&mut bytes, &applied.index.to_be_bytes());
             put(&mut bytes, &applied.fired.to_be_bytes());
-            put(&mut bytes, &(facts.len() as u16).to_be_bytes());
+            put(&mut bytes, &narrow::<u16>(facts.len()).to_be_bytes());
             put(&mut bytes, &facts);
         }
         let memory = &self.memory;
@@ -48,14 +48,14 @@ impl Watcher {
             put(bytes, &since.0.to_be_bytes());
         });
         put_table(&mut bytes, &memory.quiet, |bytes, (rule, about), until| {
-            bytes.push(rule.number() as u8);
+            bytes.push(narrow(rule.number()));
             put(bytes, &about.0);
             put(bytes, &until.0.to_be_bytes());
         });
         put_table(&mut bytes, &memory.places, |bytes, who, places| {
             put(bytes, &who.0);
             put(bytes, &places.leaves.to_be_bytes());
-            bytes.push(places.known.len() as u8);
+            bytes.push(narrow(places.known.len()));
             for (place, newest) in &places.known {
                 put(bytes, &place.0);
                 put(bytes, &newest.to_be_bytes());
@@ -103,7 +103,7 @@ fn put(bytes: &mut Vec<u8>, part: &[u8]) {
 
 fn put_hits(bytes: &mut Vec<u8>, who: &Ref, hits: &Hits) {
     put(bytes, &who.0);
-    bytes.push(hits.len() as u8);
+    bytes.push(narrow(hits.len()));
     for (index, time) in hits {
         put(bytes, &index.to_be_bytes());
         put(bytes, &time.0.to_be_bytes());
@@ -115,7 +115,7 @@ fn put_table<K: Ord + Copy, V, const MOST: usize>(
     table: &Recent<K, V, MOST>,
     row: impl Fn(&mut Vec<u8>, &K, &V),
 ) {
-    put(bytes, &(table.rows().len() as u32).to_be_bytes());
+    put(bytes, &narrow::<u32>(table.rows().len()).to_be_bytes());
     for (key, touched, value) in table.rows() {
         put(bytes, &touched.to_be_bytes());
         row(bytes, key, value);
@@ -167,4 +167,9 @@ fn table<K: Ord + Copy, V, const MOST: usize>(
         table.put_back(key, touched, value);
     }
     Ok(())
+}
+
+/// A length that its table's limit keeps small.
+fn narrow<T: TryFrom<usize>>(length: usize) -> T {
+    T::try_from(length).unwrap_or_else(|_| unreachable!("tables are bounded"))
 }

@@ -17,10 +17,11 @@ impl ScopeState {
     pub fn take(&mut self, index: u64, log_time: Time, facts: &Facts) {
         match facts {
             Facts::Genesis(genesis) if index == 0 => self.begin(genesis),
-            Facts::Scope(command) if command.refused.is_none() => {
-                if self.judge(log_time, command, command.signature.is_some()).is_ok() {
-                    self.obey(index, log_time, command);
-                }
+            Facts::Scope(command)
+                if command.refused.is_none()
+                    && self.judge(log_time, command, command.signature.is_some()).is_ok() =>
+            {
+                self.obey(index, log_time, command);
             }
             Facts::Decision(decision) if decision.reason.as_str() == Reason::Granted.as_str() => {
                 self.use_grants(index, decision);
@@ -49,7 +50,7 @@ impl ScopeState {
                 grant.expires = expires.or(grant.expires);
             }),
             Order::Renew(on, expires) => {
-                self.grants.change(index, on.grant, |grant| grant.expires = Some(expires))
+                self.grants.change(index, on.grant, |grant| grant.expires = Some(expires));
             }
             Order::Revoke(grant, _) => self.end(index, now, grant, Status::Revoked),
             Order::RevokeToken { token, expires, .. } => self.tokens.add(token, Revoked { index, expires }),
@@ -161,7 +162,7 @@ impl ScopeState {
             if self.grants.get(*number).is_some_and(|grant| grant.is_active(now)) {
                 *said = Some(Attested::Revoked);
                 self.grants.change(index, *number, |grant| {
-                    (grant.status, grant.ended) = (Status::Revoked, Some(now))
+                    (grant.status, grant.ended) = (Status::Revoked, Some(now));
                 });
             }
         }

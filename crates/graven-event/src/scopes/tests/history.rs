@@ -16,7 +16,7 @@ pub(super) enum Step {
     Command(Box<ScopeCommand>, Option<u64>),
     Check(Box<DecisionFacts>),
     /// Somebody is erased, or something else that is no concern of this state.
-    Other(Facts),
+    Other(Box<Facts>),
 }
 
 /// Steps, each with the nanoseconds since the one before.
@@ -54,9 +54,9 @@ pub(super) fn tell(log: &mut Log, now: Time, step: Step) {
             let _ = log.say_at(now, *command);
         }
         Step::Check(asked) => {
-            drop(log.check(DecisionFacts { decided_at: now.0.saturating_sub(asked.decided_at), ..*asked }))
+            drop(log.check(DecisionFacts { decided_at: now.0.saturating_sub(asked.decided_at), ..*asked }));
         }
-        Step::Other(facts) => log.put(now, facts),
+        Step::Other(facts) => log.put(now, *facts),
     }
 }
 
@@ -108,12 +108,12 @@ impl Dice<'_> {
 fn step(dice: &mut Dice<'_>) -> (u64, Step) {
     let wait = dice.seconds(40);
     let step = match dice.below(16) {
-        0 => Step::Other(Facts::Erasure(ErasureFacts {
+        0 => Step::Other(Box::new(Facts::Erasure(ErasureFacts {
             erased: vec![dice.one(&PARTIES)],
             by: ADMIN,
             authority: word("gdpr-17"),
-        })),
-        1 => Step::Other(Facts::Rejected(RejectedFacts { digest: [0; 32], reason: word("x") })),
+        }))),
+        1 => Step::Other(Box::new(Facts::Rejected(RejectedFacts { digest: [0; 32], reason: word("x") }))),
         2..6 => Step::Check(Box::new(checked(dice))),
         _ => {
             let (command, stale) = (commanded(dice), dice.maybe(8, |dice| u64::from(dice.below(4))));

@@ -51,9 +51,9 @@ impl<'a> Leaves<'a> {
     }
 
     fn is_administrator(self, who: Ref) -> bool {
-        let said =
+        let mut said =
             self.commands().filter(|(_, _, command)| command.subject == Some(who) && command.command >= 13);
-        said.last().map_or([ADMIN, SECOND].contains(&who), |(_, _, command)| command.command == 13)
+        said.next_back().map_or([ADMIN, SECOND].contains(&who), |(_, _, command)| command.command == 13)
     }
 
     fn definition(self, scope: &Word) -> Option<&'a ScopeCommand> {
