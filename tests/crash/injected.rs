@@ -113,6 +113,8 @@ impl Injection {
             (Some(74), _) if last.starts_with("graven: storage failed: ") => "poisoned",
             (Some(2), _) if !started && !last.is_empty() => "refused to start",
             (Some(0), _) if hit.is_empty() => NOT_MET,
+            // A segment of the journal that cannot be prepared is a full disk: nothing of it was used, and appends are refused.
+            (Some(0), _) if self.fault.contains("ENOSPC") && said.contains("disk nearly full") => "disk full",
             // The index is made again where it is lost, and a file that does not open may be asked for again.
             (Some(0), _) if self.call == "openat" || hit.iter().all(|line| line.contains("/index")) => {
                 "went on"
