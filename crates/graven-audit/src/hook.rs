@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use graven_event::facts::{DecisionFacts, Genesis, KeyText, ScopeCommand};
 use graven_event::producers::NumberError;
-use graven_event::scopes::Refused;
+use graven_event::scopes::{MAX_DECISION_AGE, Refused};
 use graven_event::{Facts, Frame, LogState, Outcome, Ref, Time, Unplaced, Word};
 use graven_log::{Draft, Kind, Leaf, LogMeta, LogName, Refusal, Sequencer, Sequencers};
 use graven_merkle::{LeafIndex, leaf_hash};
@@ -34,9 +34,6 @@ pub mod refused {
     /// A hold covers it.
     pub const HELD: u32 = 5;
 }
-
-/// How long a decision may wait for its place, in nanoseconds: then it is made anew.
-const MAX_DECISION_AGE_NS: u64 = 10_000_000_000;
 
 /// What a log says, as of the newest leaf that was sequenced; that need not be durable yet.
 pub(crate) type Shared = Arc<Mutex<LogState>>;
@@ -274,7 +271,7 @@ fn check_decision(
 ) -> Result<(), Refusal> {
     let stale = |why: &str| Err(Refusal::new(refused::STALE, why));
     // A sum may have waited longer: its state shows that nothing came between.
-    let most = if decision.count.is_some() { u64::MAX } else { MAX_DECISION_AGE_NS };
+    let most = if decision.count.is_some() { u64::MAX } else { MAX_DECISION_AGE.0 };
     let age = log_time.0.checked_sub(decision.decided_at);
     if age.is_none_or(|age| age > most) {
         return stale("decided too long ago, or in the future");

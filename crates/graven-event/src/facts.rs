@@ -446,6 +446,34 @@ impl Genesis {
 }
 
 impl ScopeCommand {
+    /// A command that says nothing but by whom, by the rules that count now.
+    pub fn new(command: Command, by: Ref) -> Self {
+        Self {
+            command: command as u8,
+            grant: None,
+            revision: None,
+            by,
+            client: None,
+            subject: None,
+            scopes: Vec::new(),
+            resource: None,
+            tier: None,
+            recording: None,
+            not_before: None,
+            expires: None,
+            token: None,
+            review: None,
+            verdict: None,
+            refused: None,
+            issued_before: None,
+            approvers: Vec::new(),
+            approvals: None,
+            longest: None,
+            rules: crate::scopes::RULES,
+            signature: None,
+        }
+    }
+
     /// What the recovery key signs so that the command counts in the log of this origin. Its `revision` is how often administrators
     /// changed before, so that it counts once.
     pub fn statement(&self, origin: &Word) -> Vec<u8> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use graven_event::facts::{Command as Kind, ScopeCommand};
 use graven_event::group::parties;
 use graven_event::payload::Subject;
-use graven_event::scopes::{RULES, Refused};
+use graven_event::scopes::Refused;
 use graven_event::{Context, Decision, Event, Facts, Frame, Outcome, Party, Ref, Scope, Target, Time, Word};
 use graven_log::{AppendError, IdempotencyKey, Patience, Sequenced};
 
@@ -317,7 +317,7 @@ fn facts(
         |party: &Party| people.get(&party.subject()).map(|found| found.reference).ok_or(AuditError::Stopping);
     let all = |parties: &[Party]| parties.iter().map(of).collect::<Result<Vec<_>, _>>();
     let by = beneficiary(book, commanding).map_or_else(|| of(&commanding.by), |party| of(&party))?;
-    let plain = |command: Kind| plain(command, by);
+    let plain = |command: Kind| ScopeCommand::new(command, by);
     let nanoseconds = |time: &Option<Time>| time.map(Time::nanoseconds);
     Ok(match &commanding.command {
         Command::Define { scope, tier, is_summed, approvers, approvals, longest } => ScopeCommand {
@@ -394,33 +394,6 @@ fn beneficiary(book: &Book, commanding: &Commanding<'_>) -> Option<Party> {
 
 fn on(grant: Ref, revision: Option<u64>, command: ScopeCommand) -> ScopeCommand {
     ScopeCommand { grant: Some(grant), revision, ..command }
-}
-
-fn plain(command: Kind, by: Ref) -> ScopeCommand {
-    ScopeCommand {
-        command: command as u8,
-        grant: None,
-        revision: None,
-        by,
-        client: None,
-        subject: None,
-        scopes: Vec::new(),
-        resource: None,
-        tier: None,
-        recording: None,
-        not_before: None,
-        expires: None,
-        token: None,
-        review: None,
-        verdict: None,
-        refused: None,
-        issued_before: None,
-        approvers: Vec::new(),
-        approvals: None,
-        longest: None,
-        rules: RULES,
-        signature: None,
-    }
 }
 
 impl Commanded {

@@ -75,30 +75,7 @@ impl Writer {
 }
 
 fn command(kind: Command, by: Ref) -> ScopeCommand {
-    ScopeCommand {
-        command: kind as u8,
-        grant: None,
-        revision: None,
-        by,
-        client: None,
-        subject: None,
-        scopes: Vec::new(),
-        resource: None,
-        tier: None,
-        recording: None,
-        not_before: None,
-        expires: None,
-        token: None,
-        review: None,
-        verdict: None,
-        refused: None,
-        issued_before: None,
-        approvers: Vec::new(),
-        approvals: None,
-        longest: None,
-        rules: RULES,
-        signature: None,
-    }
+    ScopeCommand::new(kind, by)
 }
 
 fn ask(second: u64, scope: &str) -> DecisionFacts {

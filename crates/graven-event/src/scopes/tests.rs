@@ -36,30 +36,7 @@ fn second(second: u64) -> Time {
 
 /// A command that says nothing yet.
 fn bare(command: Command, by: Ref) -> ScopeCommand {
-    ScopeCommand {
-        command: command as u8,
-        grant: None,
-        revision: None,
-        by,
-        client: None,
-        subject: None,
-        scopes: Vec::new(),
-        resource: None,
-        tier: None,
-        recording: None,
-        not_before: None,
-        expires: None,
-        token: None,
-        review: None,
-        verdict: None,
-        refused: None,
-        issued_before: None,
-        approvers: Vec::new(),
-        approvals: None,
-        longest: None,
-        rules: RULES,
-        signature: None,
-    }
+    ScopeCommand::new(command, by)
 }
 
 fn define(scope: &str) -> ScopeCommand {
